@@ -1,0 +1,135 @@
+"""The command line: `waveband run`, `waveband demo`.
+
+Knows nothing of how the work is done. Results go to standard output, progress to standard error; an
+error that was foreseen is one message and exit status 1, never a traceback.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.runtime import prepare_environment
+from wavenet.errors import WavebandError
+
+if TYPE_CHECKING:
+    from flows.build_and_train import PipelineResult
+
+app = typer.Typer(
+    help="Train a band of WaveNets on your own music: one model per stem, summed into a mix.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+WorkspaceOption = Annotated[Path, typer.Option(help="Folder that holds everything made on the way.")]
+RetrainOption = Annotated[list[str], typer.Option(help="Stem to train and generate again. May repeat.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+OverridesArgument = Annotated[list[str] | None, typer.Argument(help="section.key=value", show_default=False)]
+
+
+@app.command()
+def run(
+    input: Annotated[Path, typer.Option(help="Folder of tracks, or of songs as folders of stems.")],
+    config: Annotated[list[str], typer.Option(help="Name or path of a config. May repeat.")] = ["album"],  # noqa: B006
+    overrides: OverridesArgument = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    retrain: RetrainOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """From a folder of records to a mix: everything that is not done yet."""
+    run_pipeline(input, config, overrides or [], workspace, retrain, as_json)
+
+
+@app.command()
+def demo(
+    overrides: OverridesArgument = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    retrain: RetrainOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """The whole way on an album that Waveband synthesizes itself."""
+    from wavenet.data.demo_album import write_demo_album
+
+    album = write_demo_album(workspace / "demo-album")
+    run_pipeline(album, ["demo"], overrides or [], workspace, retrain, as_json)
+
+
+def run_pipeline(
+    input: Path, config: list[str], overrides: list[str], workspace: Path, retrain: list[str], as_json: bool
+) -> None:
+    """Run the flow, with embedded services or the servers that the environment names; print its result."""
+    from wavenet.config import load_config
+
+    load_config(config, overrides)  # a typing error is told before any service starts
+    prepare_environment(workspace)
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.build_and_train import build_and_train
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # saves a second at the end
+        result = build_and_train(
+            input=input, config=config, overrides=overrides, workspace=workspace, retrain=retrain
+        )
+    print_result(result, workspace)
+    if as_json:
+        print(json.dumps(summary(result), ensure_ascii=False))
+
+
+def print_result(result: "PipelineResult", workspace: Path) -> None:
+    """The table of held-out bits, what was set aside, and where everything lies."""
+    from tasks.tracking import ui_command
+    from tasks.workspace import Workspace
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
+    for column in ("stem", "model", "uniform", "unigram", "below unigram"):
+        table.add_column(column, justify="left" if column == "stem" else "right")
+    for stem, bits in result.figures.items():
+        share = 1 - bits["heldout"] / bits["unigram"] if bits["unigram"] else 0.0
+        table.add_row(
+            stem, *(f"{bits[name]:.3f}" for name in ("heldout", "uniform", "unigram")), f"{share:.0%}"
+        )
+    console.print(table)
+    for name, reason in result.set_aside:
+        console.print(f"set aside  {name}: {reason}", markup=False)
+    console.print(f"ran {len(result.ran)} tasks, reused {len(result.cached)}")
+    console.print(f"mix     {result.output.mix}", markup=False)
+    for path in result.output.stems.values():
+        console.print(f"stem    {path}", markup=False)
+    console.print(f"report  {result.output.report}", markup=False)
+    console.print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}", markup=False)
+
+
+def summary(result: "PipelineResult") -> dict[str, object]:
+    """The object that --json prints."""
+    return {
+        "mix": str(result.output.mix),
+        "stems": {stem: str(path) for stem, path in result.output.stems.items()},
+        "report": str(result.output.report),
+        "bits_per_sample": result.figures,
+        "ran": result.ran,
+        "cached": result.cached,
+    }
+
+
+def main() -> None:
+    """Entry point: foreseen errors as one message, Ctrl-C as one line."""
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    try:
+        app()
+    except WavebandError as error:
+        print(f"waveband: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One Prefect task a stage: call the library, record, return a small record."""

@@ -1,0 +1,95 @@
+"""Content decides what runs: keys, stored results, and the task decorator that uses them.
+
+A key is a task's name, its declared version and the content of its inputs: digests of records, its
+own config sections; never a path, never a time. The invariant: one key is computed once, however
+many runs ask for it at once; and a stored result is used only while its files are there.
+
+Prefect's own cache policies are not used: see docs/decisions.md.
+"""
+
+import functools
+import inspect
+import shutil
+from collections.abc import Callable, Collection
+from typing import Any, get_type_hints
+
+from prefect import Task, task
+from prefect.states import Completed
+from pydantic import BaseModel, ValidationError
+
+from tasks.records import Record
+from tasks.workspace import Workspace
+from wavenet.files import digest_json, read_json, write_json
+
+CACHED = "Cached"
+
+
+def content_key(name: str, version: str, inputs: dict[str, Any]) -> str:
+    """The key of a task's result: its name and a digest. Raises TypeError for what has no content."""
+    return f"{name}-{digest_json([name, version, describe(inputs)])}"
+
+
+def describe(value: Any) -> Any:
+    """The content of an input as JSON: a record is its digest, a config section its values."""
+    if isinstance(value, Record):
+        return {"record": type(value).__name__, "digest": value.digest}
+    if isinstance(value, BaseModel):
+        return {name: describe(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise TypeError(f"a {type(value).__name__} may not cross a task border; pass a record")
+
+
+def read_result(workspace: Workspace, key: str, record_type: type[Record]) -> Record | None:
+    """The stored record of a key, or None where there is none or its files are gone."""
+    try:
+        record = record_type.model_validate(read_json(workspace.results / f"{key}.json"))
+    except (FileNotFoundError, ValueError, ValidationError):
+        return None
+    return record if all(workspace.path(folder).is_dir() for folder in record.folders()) else None
+
+
+def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) -> Callable[[Callable], Task]:
+    """Make a function a Prefect task that is computed once for each content of its inputs.
+
+    The function takes a `workspace` and returns a Record, as annotated. Parameters in `ignore` are not
+    part of the key. If it takes `scratch`, it gets a folder of that key's own, kept until its result is
+    stored, so that an interrupted run can go on. The task takes one parameter more, `refresh`: compute
+    even if there is a result. A task run that reuses a result ends in the state `Cached`.
+    """
+
+    def decorate(function: Callable) -> Task:
+        signature = inspect.signature(function)
+        record_type = get_type_hints(function)["return"]
+
+        @functools.wraps(function)
+        def run(*, workspace: Workspace, refresh: bool = False, **inputs: Any) -> Any:
+            kept = {name: value for name, value in inputs.items() if name not in ignore}
+            key = content_key(function.__name__, version, kept)
+            with workspace.lock(key):
+                record = None if refresh else read_result(workspace, key, record_type)
+                if record is not None:
+                    return Completed(name=CACHED, message=f"reused {key}", data=record)
+                scratch = {"scratch": workspace.work(key)} if "scratch" in signature.parameters else {}
+                record = function(workspace=workspace, **scratch, **inputs)
+                write_json(workspace.results / f"{key}.json", record.model_dump(mode="json"))
+                shutil.rmtree(workspace.work(key), ignore_errors=True)
+                return record
+
+        run.__signature__ = _public(signature)  # type: ignore[attr-defined]
+        name = function.__name__.replace("_", "-")
+        return task(run, name=name, version=version, task_run_name=run_name, persist_result=False)
+
+    return decorate
+
+
+def _public(signature: inspect.Signature) -> inspect.Signature:
+    """What the task takes: the function's parameters by keyword, less scratch, and refresh."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [p.replace(kind=keyword) for p in signature.parameters.values() if p.name != "scratch"]
+    refresh = inspect.Parameter("refresh", keyword, default=False, annotation=bool)
+    return signature.replace(parameters=[*parameters, refresh])

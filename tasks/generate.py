@@ -1,0 +1,102 @@
+"""Generation: from a stem's model to a take."""
+
+import numpy as np
+
+from tasks.caching import cached_task
+from tasks.progress import Progress
+from tasks.records import ModelRecord, Prime, ShardsRecord, TakeRecord
+from tasks.workspace import Workspace
+from wavenet.audio.io import write_audio
+from wavenet.audio.mulaw import Codes, code_dtype, decode_mu_law, silence_code
+from wavenet.config import GenerationConfig, num_generated_samples
+from wavenet.data.primes import Place, choose_places, context_and_continuation
+from wavenet.evaluation.plots import plot_mel
+from wavenet.files import digest_folder, write_json
+
+TAKE, TAKE_MEL = "take.wav", "take.png"
+REFERENCE, REFERENCE_MEL = "reference.wav", "reference.png"
+CARD = "take.json"
+
+
+def choose_primes(
+    workspace: Workspace, shards: dict[str, ShardsRecord], receptive_field: int, num_samples: int
+) -> dict[str, Prime | None]:
+    """The place in held-out audio where each stem's take begins, the same for all where it can be."""
+    folders = {stem: workspace.path(record.folder) for stem, record in shards.items()}
+    places = choose_places(folders, receptive_field, num_samples)
+    return {
+        stem: Prime(track_id=place.track_id, start_sample=place.start_sample) if place else None
+        for stem, place in places.items()
+    }
+
+
+@cached_task(version="1", run_name="generate-{stem}")
+def generate(
+    workspace: Workspace,
+    stem: str,
+    model: ModelRecord,
+    shards: ShardsRecord,
+    prime: Prime | None,
+    config: GenerationConfig,
+) -> TakeRecord:
+    """Generate a stem from its model: float32 WAV, going on from held-out audio, which is cut off.
+
+    Beside it lies what the record itself plays from there, through the same codec: the reference.
+    """
+    from wavenet.generation.engine import generate as generate_blocks  # torch takes seconds to import
+    from wavenet.model.saved import load_model
+
+    network, card = load_model(workspace.path(model.folder))
+    num_samples = num_generated_samples(config, card.sample_rate)
+    context, reference = _prime(
+        workspace, shards, prime, network.receptive_field, num_samples, card.quantization_channels
+    )
+    progress = Progress(f"generate {stem}", num_samples)
+    blocks = []
+    for block in generate_blocks(
+        network, context[None], num_samples, seed=config.seed, temperature=config.temperature
+    ):
+        blocks.append(block[0])
+        progress.update(progress.done + block.shape[1], f"{config.seconds:g} s of sound")
+    with workspace.new_folder("takes") as folder:
+        files = {TAKE: np.concatenate(blocks), REFERENCE: reference}
+        for name, codes in files.items():
+            if len(codes):
+                waveform = decode_mu_law(codes, card.quantization_channels)
+                write_audio(folder / name, waveform, card.sample_rate)
+                plot_mel(waveform, card.sample_rate, (folder / name).with_suffix(".png"))
+        write_json(
+            folder / CARD,
+            {
+                "stem": stem,
+                "model": model.digest,
+                "generation": config.model_dump(),
+                "prime": prime.model_dump() if prime else None,
+            },
+        )
+        digest = digest_folder(folder, [TAKE, CARD])
+        return TakeRecord(
+            digest=digest,
+            folder=workspace.publish(folder, digest, stem),
+            stem=stem,
+            sample_rate=card.sample_rate,
+            num_samples=num_samples,
+            has_reference=len(reference) > 0,
+        )
+
+
+def _prime(
+    workspace: Workspace,
+    shards: ShardsRecord,
+    prime: Prime | None,
+    context_length: int,
+    num_samples: int,
+    quantization_channels: int,
+) -> tuple[Codes, Codes]:
+    """Codes to go on from, and those of the true continuation; silence and nothing without a prime."""
+    if prime is None:
+        dtype = code_dtype(quantization_channels)
+        silence = np.full(context_length, silence_code(quantization_channels), dtype)
+        return silence, np.zeros(0, dtype)
+    place = Place(prime.track_id, prime.start_sample)
+    return context_and_continuation(workspace.path(shards.folder), place, context_length, num_samples)

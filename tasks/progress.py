@@ -1,0 +1,84 @@
+"""Progress for people: one line that renews itself on a terminal, a line now and then elsewhere.
+
+Written to standard error, so that standard output stays the result's.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+
+from wavenet.training.metrics import HELDOUT_BITS, SPEED, STEP, TRAIN_BITS
+
+SECONDS_BETWEEN = {True: 0.2, False: 10.0}  # on a terminal, elsewhere
+
+
+class Progress:
+    """Counts up to a total. Safe to call from several threads."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self.label, self.total = label, total
+        self.done, self.first, self.text = 0, 0, ""
+        self.started, self.shown = time.monotonic(), 0.0
+        self.terminal = sys.stderr.isatty()
+        self.lock = threading.Lock()
+
+    def start_at(self, done: int) -> None:
+        """What an earlier session did counts as done and not for the time left."""
+        self.done = self.first = done
+
+    def update(self, done: int, text: str = "") -> None:
+        """Set how much is done; show it if it is time to, and always at the end."""
+        with self.lock:
+            self.done, self.text = done, text or self.text
+            now = time.monotonic()
+            if done >= self.total or now - self.shown >= SECONDS_BETWEEN[self.terminal]:
+                self.shown = now
+                self._show(last=done >= self.total)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.update(self.done + 1)
+
+    def _show(self, last: bool) -> None:
+        line = f"{self.label:<16} {self.done}/{self.total}  {self.text}  {self._time()}"
+        if self.terminal:
+            print(f"\r\x1b[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def _time(self) -> str:
+        spent = time.monotonic() - self.started
+        if self.done >= self.total:
+            return f"took {clock(spent)}"
+        rate = (self.done - self.first) / spent if spent else 0
+        return f"{clock((self.total - self.done) / rate)} left" if rate else ""
+
+
+class TrainingProgress:
+    """A Reporter that shows a training's lines as progress."""
+
+    def __init__(self, stem: str, steps: int) -> None:
+        self.progress = Progress(f"train {stem}", steps)
+        self.latest: dict[str, float] = {}
+
+    def report(self, row: Mapping[str, float]) -> None:
+        self.latest.update(row)
+        step = int(row[STEP])
+        if not self.progress.first and SPEED not in self.latest:
+            self.progress.start_at(step)
+        if TRAIN_BITS in row:
+            self.progress.update(step, self._text())
+
+    def _text(self) -> str:
+        parts = [f"{self.latest[TRAIN_BITS]:.3f} bits"]
+        if HELDOUT_BITS in self.latest:
+            parts.append(f"held-out {self.latest[HELDOUT_BITS]:.3f}")
+        return "  ".join([*parts, f"{self.latest[SPEED]:,.0f} samples/s"])
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,141 @@
+"""The output folder: mix, stems and listening page under names a person would choose.
+
+    output/NAME-DIGEST/mix.wav, stems/STEM.wav, report.html, config.yaml
+
+Not a cached task: it is a view of records, rebuilt in a moment. A folder is named by what is in it,
+so nothing is ever overwritten, and an older mix can be heard beside a newer one.
+"""
+
+import shutil
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from tasks.generate import REFERENCE, REFERENCE_MEL, TAKE, TAKE_MEL
+from tasks.mix import MIX, MIX_MEL
+from tasks.records import MixRecord, ModelRecord, ShardsRecord, TakeRecord
+from tasks.shards import BandPlan
+from tasks.train import LOSS_CURVE
+from tasks.workspace import Workspace, safe_name
+from wavenet.config import Config
+from wavenet.data.shards import read_manifest
+from wavenet.evaluation.listening_page import ListeningPage, StemSection, write_listening_page
+from wavenet.files import digest_folder, new_folder, publish_folder
+
+REPORT, CONFIG = "report.html", "config.yaml"
+
+
+class StemRecords(BaseModel):
+    """All that was made of one stem."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shards: ShardsRecord
+    model: ModelRecord
+    take: TakeRecord
+
+
+class Output(BaseModel):
+    """Where the results for people lie."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mix: Path
+    stems: dict[str, Path]
+    report: Path
+
+
+def publish_output(
+    workspace: Workspace,
+    name: str,
+    config: Config,
+    plan: BandPlan,
+    band: dict[str, StemRecords],
+    mix: MixRecord,
+) -> Output:
+    """Write the output folder of a run, whole or not at all."""
+    with new_folder(workspace.output, "output") as folder:
+        shutil.copy(workspace.path(mix.folder) / MIX, folder / MIX)
+        (folder / "stems").mkdir()
+        files = {
+            stem: f"stems/{number}-{safe_name(stem)}.wav".replace("-.", ".")
+            for number, stem in enumerate(band)
+        }
+        if all(safe_name(stem) == stem for stem in band):
+            files = {stem: f"stems/{stem}.wav" for stem in band}
+        for stem, records in band.items():
+            shutil.copy(workspace.path(records.take.folder) / TAKE, folder / files[stem])
+        settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        (folder / CONFIG).write_text(settings, encoding="utf-8")
+        page = _page(workspace, name, config, plan, band, mix, settings)
+        write_listening_page(page, folder / REPORT)
+        digest = digest_folder(folder, [MIX, REPORT, *files.values()])
+        place = workspace.output / f"{safe_name(name) or 'run'}-{digest[:8]}"
+        publish_folder(folder, place)
+    stems = {stem: place / file for stem, file in files.items()}
+    return Output(mix=place / MIX, stems=stems, report=place / REPORT)
+
+
+def _page(
+    workspace: Workspace,
+    name: str,
+    config: Config,
+    plan: BandPlan,
+    band: dict[str, StemRecords],
+    mix: MixRecord,
+    settings: str,
+) -> ListeningPage:
+    folder = workspace.path(mix.folder)
+    return ListeningPage(
+        title=name,
+        mix=folder / MIX,
+        mix_mel=folder / MIX_MEL,
+        mix_loudness_lufs=mix.loudness_lufs,
+        sample_rate=config.ingest.sample_rate,
+        seconds=config.generation.seconds,
+        clip_mode=config.mix.clip_mode,
+        stems=[_section(workspace, config, stem, records) for stem, records in band.items()],
+        tracks=_tracks(plan),
+        set_aside=plan.set_aside,
+        notes=plan.notes,
+        config_yaml=settings,
+    )
+
+
+def _section(workspace: Workspace, config: Config, stem: str, records: StemRecords) -> StemSection:
+    manifest = read_manifest(workspace.path(records.shards.folder))
+    take, model = workspace.path(records.take.folder), workspace.path(records.model.folder)
+    mine = config.for_stem(stem)
+    heard = records.take.has_reference
+    return StemSection(
+        stem=stem,
+        heldout_bits=records.model.heldout_bits,
+        uniform_bits=records.model.uniform_bits,
+        unigram_bits=records.model.unigram_bits,
+        quantization_snr_db=manifest.quantization_snr_db,
+        train_seconds=manifest.num_samples("train") / manifest.sample_rate,
+        heldout_seconds=manifest.num_samples("heldout") / manifest.sample_rate,
+        steps=mine.training.steps,
+        num_parameters=records.model.num_parameters,
+        receptive_field_seconds=mine.model.receptive_field / manifest.sample_rate,
+        take=take / TAKE,
+        take_mel=take / TAKE_MEL,
+        reference=take / REFERENCE if heard else None,
+        reference_mel=take / REFERENCE_MEL if heard else None,
+        loss_curve=model / LOSS_CURVE,
+    )
+
+
+def _tracks(plan: BandPlan) -> list[tuple[str, str]]:
+    """Each track once: how it was used, its length, its stems."""
+    lines: dict[str, tuple[str, str]] = {}
+    for stem_plan in plan.stems.values():
+        for record in stem_plan.tracks:
+            split = "held out" if record.track.track_id in stem_plan.heldout else "train"
+            seconds = max(s.num_samples for s in record.track.stems.values()) / record.track.sample_rate
+            note = f"{split}, {seconds:.1f} s, {', '.join(record.track.stems)}"
+            if record.track.residual_db is not None:
+                note += f"; mixture minus stems {record.track.residual_db:.0f} dB"
+            lines[record.name] = (record.name, note)
+    return sorted(lines.values())

@@ -1,0 +1,86 @@
+"""What crosses task borders: small records that name files and the digest of what is in them.
+
+A record's `digest` is its identity: two records with one digest are the same input to whatever
+comes next, whatever their names and places. Knows nothing of Prefect.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from wavenet.data.tracks import Track
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: str
+
+    def folders(self) -> list[str]:
+        """Folders in the workspace that must be there for the record to be of use."""
+        folder = getattr(self, "folder", None)
+        return [folder] if folder else []
+
+
+class SongRecord(Record):
+    """The files of one song as they were found; its digest is of their bytes and stem names."""
+
+    name: str
+    stems: dict[str, Path]
+    mixture: Path | None = None
+
+
+class TrackRecord(Record):
+    """A decoded song: working audio in a folder of the store."""
+
+    folder: str
+    name: str
+    track: Track
+
+
+class ShardsRecord(Record):
+    """One stem's shard set; the digest is its manifest's."""
+
+    folder: str
+    stem: str
+
+
+class ModelRecord(Record):
+    """One stem's trained network, its metrics and figures; the digest is of weights and card."""
+
+    folder: str
+    stem: str
+    heldout_bits: float
+    uniform_bits: float
+    unigram_bits: float
+    num_parameters: int
+    seconds: float  # of training, over all sessions
+
+
+class Prime(BaseModel):
+    """The place in held-out audio that a take goes on from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    track_id: str
+    start_sample: int
+
+
+class TakeRecord(Record):
+    """One generated stem."""
+
+    folder: str
+    stem: str
+    sample_rate: int
+    num_samples: int
+    has_reference: bool
+
+
+class MixRecord(Record):
+    """The sum of takes."""
+
+    folder: str
+    loudness_lufs: float | None
+    peak: float

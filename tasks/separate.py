@@ -1,0 +1,37 @@
+"""Separation: from a finished track to a track of stems."""
+
+from dataclasses import asdict
+
+from tasks.caching import cached_task
+from tasks.records import TrackRecord
+from tasks.workspace import Workspace
+from wavenet.config import SeparationConfig
+from wavenet.data.tracks import StemAudio, Track
+from wavenet.files import digest_json
+
+
+@cached_task(version="1", run_name="separate-{track.name}")
+def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig) -> TrackRecord:
+    """Separate a finished track with Demucs. The new track keeps the id, and so the split, of the old."""
+    from wavenet.audio.separation import load_separator, separate_file  # torch takes seconds to import
+
+    (audio,) = track.track.stems.values()
+    separator = load_separator(config)
+    with workspace.new_folder("tracks") as folder:
+        source = workspace.path(track.folder) / audio.file
+        stats, sample_rate, residual_db = separate_file(separator, source, folder)
+        separated = Track(
+            track_id=track.track.track_id,
+            sample_rate=sample_rate,
+            num_channels=track.track.num_channels,
+            stems={stem: StemAudio(file=f"{stem}.wav", **asdict(stat)) for stem, stat in stats.items()},
+            notes=track.track.notes,
+            residual_db=residual_db,
+        )
+        digest = digest_json([track.digest, {stem: stat.source_digest for stem, stat in stats.items()}])
+        return TrackRecord(
+            digest=digest,
+            folder=workspace.publish(folder, digest, track.name),
+            name=track.name,
+            track=separated,
+        )

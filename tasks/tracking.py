@@ -1,0 +1,249 @@
+"""MLflow: one parent run a pipeline run, one child a stem. The only importer of mlflow.
+
+MLflow is a mirror of what lies in the workspace. The invariant: an MLflow that cannot be reached
+costs a warning and never a training.
+"""
+
+import functools
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.records import MixRecord, ModelRecord, ShardsRecord, TakeRecord
+from tasks.workspace import Workspace
+from wavenet.config import StemConfig
+from wavenet.data.shards import read_manifest
+from wavenet.data.splits import SPLITS
+from wavenet.training.metrics import STEP, read_metrics
+
+EXPERIMENT = "waveband"
+ROWS_A_BATCH = 100
+SECONDS_A_BATCH = 2.0
+
+
+def tracking_uri(workspace: Workspace) -> str:
+    """MLFLOW_TRACKING_URI, or SQLite in the workspace."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.root}/mlflow.db"
+
+
+def ui_command(workspace: Workspace) -> str:
+    """What to type to look at the runs."""
+    return f"mlflow ui --backend-store-uri '{tracking_uri(workspace)}'"
+
+
+def _never_fatal(method: Callable) -> Callable:
+    """An error of MLflow becomes one warning; the call returns None."""
+
+    @functools.wraps(method)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except Exception as error:
+            warnings.warn(
+                f"MLflow: {method.__name__} failed ({error}); the run goes on, "
+                "its metrics are in the workspace",
+                stacklevel=2,
+            )
+            return None
+
+    return guarded
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient  # a second to import
+
+    return MlflowClient(tracking_uri=uri)
+
+
+class MetricsMirror:
+    """A Reporter that sends lines of metrics to an MLflow run, in batches. Without a run it does nothing."""
+
+    def __init__(self, uri: str, run_id: str | None) -> None:
+        self.uri, self.run_id = uri, run_id
+        self.rows: list[tuple[int, Mapping[str, float]]] = []
+        self.sent = time.monotonic()
+
+    def report(self, row: Mapping[str, float]) -> None:
+        if self.run_id:
+            self.rows.append((int(time.time() * 1000), dict(row)))
+            if len(self.rows) >= ROWS_A_BATCH or time.monotonic() - self.sent > SECONDS_A_BATCH:
+                self.flush()
+
+    @_never_fatal
+    def flush(self) -> None:
+        """Send what is waiting; it goes on waiting if MLflow cannot be reached."""
+        from mlflow.entities import Metric
+
+        self.sent = time.monotonic()
+        while self.rows and self.run_id:
+            batch = self.rows[:ROWS_A_BATCH]
+            metrics = [
+                Metric(key, value, when, int(row[STEP]))
+                for when, row in batch
+                for key, value in row.items()
+                if key != STEP
+            ]
+            _client(self.uri).log_batch(self.run_id, metrics=metrics, synchronous=True)
+            del self.rows[: len(batch)]
+
+
+@contextmanager
+def metrics_mirror(workspace: Workspace, run_id: str | None) -> Iterator[MetricsMirror]:
+    """A mirror that is flushed at the end, whatever that end is."""
+    mirror = MetricsMirror(tracking_uri(workspace), run_id)
+    try:
+        yield mirror
+    finally:
+        mirror.flush()
+
+
+class PipelineTracker:
+    """The MLflow runs of one pipeline run. Run ids are None where MLflow could not be reached."""
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self.workspace, self.name = workspace, name
+        self.uri = tracking_uri(workspace)
+        self.children: dict[str, str] = {}
+        self.experiment: str | None = None
+        self.parent: str | None = None
+
+    @functools.cached_property
+    def client(self) -> Any:
+        return _client(self.uri)
+
+    @_never_fatal
+    def start(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Open the parent run."""
+        self.experiment = self._experiment()
+        self.parent = self._create_run(self.name, tags)
+        self._log_params(self.parent, params)
+
+    @_never_fatal
+    def start_stem(self, place: Workspace, stem: str, config: StemConfig, shards: ShardsRecord) -> str | None:
+        """Open a stem's child run with its settings and its dataset. Returns its id."""
+        if not self.parent:
+            return None
+        run_id = self._create_run(stem, {"mlflow.parentRunId": self.parent, "stem": stem})
+        self.children[stem] = run_id
+        self._log_params(run_id, {"stem": stem, **flatten(config.model_dump(mode="json"))})
+        self._log_dataset(run_id, stem, shards, place.path(shards.folder))
+        return run_id
+
+    @_never_fatal
+    def log_training(self, place: Workspace, stem: str, model: ModelRecord, reused: bool) -> None:
+        """Figures, loss curve and weights of a stem; a reused training's metrics are told again."""
+        run_id, folder = self.children[stem], place.path(model.folder)
+        self.client.set_tag(run_id, "waveband.reused", str(reused).lower())
+        self.client.set_tag(run_id, "waveband.model_digest", model.digest)
+        if reused:
+            with metrics_mirror(place, run_id) as mirror:
+                for row in read_metrics(folder / "metrics.jsonl"):
+                    mirror.report(row)
+        figures = model.model_dump(include={"uniform_bits", "unigram_bits", "num_parameters", "seconds"})
+        self._log_figures(run_id, {f"final/{name}": value for name, value in figures.items()})
+        for path in sorted(folder.iterdir()):
+            self.client.log_artifact(run_id, str(path), "model")
+
+    @_never_fatal
+    def log_take(self, place: Workspace, stem: str, take: TakeRecord) -> None:
+        """A stem's sound and its spectrogram, the record's own beside them; then the stem is done."""
+        run_id = self.children.pop(stem)
+        for path in sorted(place.path(take.folder).iterdir()):
+            self.client.log_artifact(run_id, str(path), "take")
+        self.client.set_terminated(run_id, "FINISHED")
+
+    @_never_fatal
+    def log_mix(self, place: Workspace, mix: MixRecord, report: Path) -> None:
+        """The mix, its loudness, and the listening page, with the parent."""
+        if self.parent:
+            figures = {"mix/loudness_lufs": mix.loudness_lufs, "mix/peak": mix.peak}
+            self._log_figures(self.parent, {key: v for key, v in figures.items() if v is not None})
+            for path in sorted(place.path(mix.folder).iterdir()):
+                self.client.log_artifact(self.parent, str(path), "mix")
+            self.client.log_artifact(self.parent, str(report))
+
+    @_never_fatal
+    def log_config(self, values: Mapping[str, Any]) -> None:
+        """Keep the whole configuration with the parent."""
+        if self.parent:
+            self.client.log_dict(self.parent, dict(values), "config.json")
+
+    @_never_fatal
+    def finish(self, status: str) -> None:
+        """Close whatever is open. status: FINISHED, FAILED or KILLED."""
+        for run_id in [*self.children.values(), self.parent]:
+            if run_id:
+                self.client.set_terminated(run_id, status)
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found:
+            return found.experiment_id
+        in_database = self.uri.startswith("sqlite:")  # then MLflow's default is the current folder
+        place = (self.workspace.root / "mlflow-artifacts").as_uri() if in_database else None
+        return self.client.create_experiment(EXPERIMENT, artifact_location=place)
+
+    def _create_run(self, name: str, tags: Mapping[str, str]) -> str:
+        return self.client.create_run(self.experiment, run_name=name, tags=dict(tags)).info.run_id
+
+    def _log_dataset(self, run_id: str, stem: str, shards: ShardsRecord, folder: Path) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        manifest = read_manifest(folder)
+        schema = manifest.model_dump(include={"sample_rate", "quantization_channels", "segment_length"})
+        profile = {split: manifest.num_samples(split) for split in SPLITS}
+        dataset = Dataset(
+            f"{stem}-shards",
+            shards.digest,
+            "local",
+            json.dumps({"uri": folder.as_uri()}),
+            schema=json.dumps(schema),
+            profile=json.dumps(profile),
+        )
+        tags = [InputTag("mlflow.data.context", "training")]
+        self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+
+    def _log_figures(self, run_id: str, figures: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in figures.items()])
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `section.key`, comparable side by side in MLflow."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+@contextmanager
+def tracked_run(
+    workspace: Workspace, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+) -> Iterator[PipelineTracker]:
+    """The parent run of a pipeline run, closed as what happened: finished, failed or killed."""
+    tracker = PipelineTracker(workspace, name)
+    tracker.start(params, tags)
+    try:
+        yield tracker
+    except Exception:
+        tracker.finish("FAILED")
+        raise
+    except BaseException:
+        tracker.finish("KILLED")
+        raise
+    tracker.finish("FINISHED")

@@ -1,0 +1,75 @@
+"""Where everything of a project lies: one folder, which can be moved or mounted elsewhere.
+
+    store/     what tasks made, each in a folder named by its content; appears whole or not at all
+    results/   which inputs led to which record: small JSON files, named by key
+    work/      trainings under way: checkpoints and metrics
+    locks/     one file a key being computed
+    output/    mixes, stems and pages for people
+    prefect/, mlflow.db, mlflow-artifacts/    the embedded services
+
+Knows nothing of what is stored.
+"""
+
+import fcntl
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from wavenet.files import new_folder, publish_folder
+
+
+class Workspace(BaseModel):
+    """Paths below one root. Never part of a content key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    root: Path
+
+    def path(self, relative: str) -> Path:
+        """The absolute path of what a record names."""
+        return self.root / relative
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def output(self) -> Path:
+        return self.root / "output"
+
+    def work(self, name: str) -> Path:
+        """The folder of a training under way."""
+        return self.root / "work" / name
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the only claim on a name, across threads and processes; waits for it.
+
+        An flock: the system frees it when its holder dies, so kill -9 leaves nothing behind.
+        """
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / name).open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def new_folder(self, kind: str) -> Iterator[Path]:
+        """A temporary folder to fill and then `publish`."""
+        with new_folder(self.root / "store" / kind, kind) as folder:
+            yield folder
+
+    def publish(self, folder: Path, digest: str, label: str = "") -> str:
+        """Give a filled folder its name by label and content. Returns it relative to the root."""
+        name = "-".join(part for part in (safe_name(label), digest[:16]) if part)
+        destination = folder.parent / name
+        publish_folder(folder, destination)
+        return destination.relative_to(self.root).as_posix()
+
+
+def safe_name(label: str) -> str:
+    """A label as part of a file name: ASCII letters, digits, `-` and `_` only, 40 at most."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", label).strip("-")[:40]

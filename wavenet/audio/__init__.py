@@ -1,0 +1,1 @@
+"""Waveforms: decoding, companding, separation, loudness and mixing."""

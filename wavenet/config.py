@@ -1,0 +1,286 @@
+"""Every setting of a run: one strict section a stage, composed from YAML files and overrides.
+
+Knows nothing of the stages themselves. The invariants: an unknown key is an error that names the
+key and its nearest neighbour, every value is checked on loading, and what can be computed from
+other settings (the receptive field, a window's length) is computed and never configured.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wavenet.errors import ConfigError
+
+CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IngestConfig(Section):
+    """Which files become which tracks, and in what form they are worked on."""
+
+    layout: Literal["auto", "album", "stems"] = Field(
+        "auto", description="album: each file a finished track; stems: each folder a song of stems"
+    )
+    sample_rate: int = Field(16000, ge=1000, le=192000, description="of the models and the mix, Hz")
+    track_stem: str = Field(
+        "mix", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="stem name of a finished track"
+    )
+    stems: list[str] | None = Field(None, description="use only these stems; all when not given")
+
+
+class SeparationConfig(Section):
+    """Demucs, in Demucs' own words. Only finished tracks are separated."""
+
+    enabled: bool = False
+    model: str = "htdemucs"
+    repo: Path | None = Field(None, description="folder of local models; they are trusted code")
+    device: str = "auto"
+    shifts: int = Field(1, ge=0)
+    overlap: float = Field(0.25, ge=0, lt=1)
+    segment: float | None = Field(None, gt=0, description="seconds a chunk; the model's if not given")
+    jobs: int = Field(0, ge=0)
+
+
+class SegmentationConfig(Section):
+    """How tracks are cut into rows, and which are held out."""
+
+    segment_seconds: float = Field(1.0, gt=0, le=60)
+    heldout_share: float = Field(0.1, gt=0, lt=1, description="share of tracks never trained on")
+
+
+class QuantizationConfig(Section):
+    """From waveform to codes."""
+
+    quantization_channels: int = Field(256, ge=16, le=65536, description="levels of a sample")
+    law: Literal["mu-law"] = "mu-law"
+
+
+class ModelConfig(Section):
+    """The network (van den Oord et al. 2016, 2.1 to 2.4)."""
+
+    kernel_size: int = Field(2, ge=2, le=3)
+    dilation_cycle: int = Field(10, ge=1, le=16, description="layers a cycle: 1, 2, 4 ... 2^(n-1)")
+    num_cycles: int = Field(2, ge=1, le=16)
+    residual_channels: int = Field(32, ge=1)
+    gate_channels: int = Field(32, ge=1, description="width of tanh and of sigmoid, each")
+    skip_channels: int = Field(128, ge=1)
+
+    @property
+    def dilations(self) -> list[int]:
+        """Dilation of every layer, input to output."""
+        return [2**i for i in range(self.dilation_cycle)] * self.num_cycles
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one output depends on, the newest included."""
+        return 1 + (self.kernel_size - 1) * sum(self.dilations)
+
+
+class TrainingConfig(Section):
+    """One stem's training."""
+
+    steps: int = Field(2000, ge=1)
+    batch_size: int = Field(4, ge=1)
+    scored_length: int = Field(4096, ge=1, description="samples scored in a window, after context")
+    learning_rate: float = Field(2e-3, gt=0)
+    warmup_steps: int = Field(50, ge=0)
+    final_rate_share: float = Field(0.1, ge=0, le=1, description="of learning_rate, at the end")
+    weight_decay: float = Field(0.0, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    seed: int = Field(0, ge=0)
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    log_every: int = Field(10, ge=1, description="steps between lines of metrics")
+    heldout_every: int = Field(100, ge=1, description="steps between looks at held-out audio")
+    heldout_windows: int = Field(8, ge=1, description="windows in such a look; the end scores all")
+    checkpoint_seconds: float = Field(30.0, ge=0, description="0: a checkpoint every step")
+
+
+class GenerationConfig(Section):
+    """One stem's take."""
+
+    seconds: float = Field(10.0, gt=0, le=3600)
+    temperature: float = Field(1.0, gt=0, le=10)
+    seed: int = Field(0, ge=0)
+    prime: bool = Field(True, description="start from held-out audio, the same place for all stems")
+
+
+class MixConfig(Section):
+    """The sum of the stems."""
+
+    clip_mode: Literal["rescale", "clamp", "tanh", "none"] = "rescale"
+    gains_db: dict[str, float] = Field(default_factory=dict, description="a stem; 0 if not given")
+
+
+STEM_SECTIONS: dict[str, type[Section]] = {
+    "model": ModelConfig,
+    "training": TrainingConfig,
+    "generation": GenerationConfig,
+}
+
+
+class StemOverrides(Section):
+    """What one stem does differently: parts of its model, training and generation sections."""
+
+    model: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    generation: dict[str, Any] = Field(default_factory=dict)
+
+
+class StemConfig(Section):
+    """The sections of one stem, overrides applied."""
+
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    generation: GenerationConfig = GenerationConfig()
+
+
+class Config(Section):
+    """Everything a run needs to know, besides its input."""
+
+    ingest: IngestConfig = IngestConfig()
+    separation: SeparationConfig = SeparationConfig()
+    segmentation: SegmentationConfig = SegmentationConfig()
+    quantization: QuantizationConfig = QuantizationConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    generation: GenerationConfig = GenerationConfig()
+    mix: MixConfig = MixConfig()
+    stems: dict[str, StemOverrides] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_stems(self) -> Self:
+        for stem in self.stems:
+            if self.for_stem(stem).generation.seconds != self.generation.seconds:
+                raise ConfigError(
+                    f"stems.{stem}.generation.seconds: takes of one length make a mix; "
+                    "set generation.seconds for all"
+                )
+        return self
+
+    @property
+    def segment_length(self) -> int:
+        """Samples of a segment."""
+        return max(1, round(self.segmentation.segment_seconds * self.ingest.sample_rate))
+
+    def for_stem(self, stem: str) -> StemConfig:
+        """The model, training and generation sections of one stem. Raises ConfigError."""
+        overrides = self.stems.get(stem, StemOverrides())
+        merged = {}
+        for name, section in STEM_SECTIONS.items():
+            values = {**getattr(self, name).model_dump(), **getattr(overrides, name)}
+            try:
+                merged[name] = section.model_validate(values)
+            except ValidationError as error:
+                raise _explain(error, section, f"stems.{stem}.{name}.") from None
+        return StemConfig(**merged)
+
+
+def num_generated_samples(config: GenerationConfig, sample_rate: int) -> int:
+    """Length of a take in samples."""
+    return max(1, math.ceil(config.seconds * sample_rate))
+
+
+def load_config(sources: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> Config:
+    """Compose a configuration: each source over the one before it, then `key.path=value` overrides.
+
+    A source is a name in `configs/` or the path of a YAML file; values of overrides are YAML.
+    Raises ConfigError on a missing file, an unknown key or a bad value.
+    """
+    values: dict[str, Any] = {}
+    for source in sources:
+        values = _merge(values, _read_yaml(find_config(source)))
+    for override in overrides:
+        values = _merge(values, _parse_override(override))
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, Config) from None
+
+
+def find_config(source: str | Path) -> Path:
+    """The YAML file that a name or path refers to. Raises ConfigError naming what there is."""
+    path = Path(source)
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        if path.is_file():
+            return path
+        raise ConfigError(
+            f"{path}: no such config file; give a path that exists, or a name: {', '.join(config_names())}"
+        )
+    named = CONFIG_FOLDER / f"{source}.yaml"
+    if not named.is_file():
+        hint = _nearest(str(source), config_names())
+        raise ConfigError(f"no config is named '{source}'{hint}; there are: {', '.join(config_names())}")
+    return named
+
+
+def config_names() -> list[str]:
+    """Names of the configs that come with Waveband."""
+    return sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: found a {type(values).__name__}, expected sections with keys")
+    return values
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"'{text}' is no override; expected section.key=value, as in training.steps=500")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"{key}: '{value}' is not a YAML value") from None
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return parsed
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _explain(error: ValidationError, root: type[BaseModel], prefix: str = "") -> ConfigError:
+    """A ValidationError in words: each wrong key with what is known or expected there."""
+    lines = []
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(root, problem["loc"][:-1])
+            hint = _nearest(str(problem["loc"][-1]), known)
+            lines.append(f"{prefix}{path}: unknown key{hint}; known here: {', '.join(known)}")
+        else:
+            lines.append(f"{prefix}{path}: {problem['msg']} (found {problem['input']!r})")
+    return ConfigError("\n".join(lines))
+
+
+def _known_keys(root: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    model: Any = root
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field else StemOverrides
+    return sorted(getattr(model, "model_fields", {}))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,0 +1,121 @@
+"""Training windows and held-out windows over the codes of a shard set.
+
+Knows the receptive field as a number and nothing else of models. The invariants: a window is context
+first, then scored samples, and every scored sample has its whole context; a window never crosses a
+track's end; the windows of a step depend on the seed and the step alone, so a resumed training
+draws what the interrupted one would have drawn.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from wavenet.audio.mulaw import Codes
+from wavenet.config import StemConfig
+from wavenet.data.shards import Manifest, codes_of, read_manifest, read_shards
+from wavenet.data.splits import Split
+from wavenet.errors import IncompatibleDataError
+
+MAX_SOFTMAX_LEVELS = 1024
+
+
+@dataclass(frozen=True)
+class CodeRun:
+    """An unbroken stretch of one track's codes, (num_samples,), from start_sample on."""
+
+    track_id: str
+    track: str
+    start_sample: int
+    codes: Codes
+
+
+def load_runs(folder: Path, split: Split) -> list[CodeRun]:
+    """All codes of a split, neighbouring segments joined. Raises ShardFormatError."""
+    levels = read_manifest(folder).quantization_channels
+    rows = read_shards(folder, split, ["track_id", "track", "start_sample", "num_samples", "codes"])
+    ends = (rows["start_sample"] + rows["num_samples"]).shift()
+    begins = (rows["track_id"] != rows["track_id"].shift()) | (rows["start_sample"] != ends)
+    return [_join(run, levels) for _, run in rows.groupby(begins.cumsum())]
+
+
+def _join(rows: pd.DataFrame, quantization_channels: int) -> CodeRun:
+    first = rows.iloc[0]
+    codes = [codes_of(row_codes, quantization_channels) for row_codes in rows["codes"]]
+    return CodeRun(first["track_id"], first["track"], int(first["start_sample"]), np.concatenate(codes))
+
+
+def check_compatible(manifest: Manifest, config: StemConfig) -> None:
+    """Raise IncompatibleDataError where these shards cannot train this model, saying why."""
+    if manifest.quantization_channels > MAX_SOFTMAX_LEVELS:
+        raise IncompatibleDataError(
+            f"{manifest.stem}: the shards have {manifest.quantization_channels} levels, a softmax output "
+            f"has at most {MAX_SOFTMAX_LEVELS}; lower quantization.quantization_channels"
+        )
+    for split in ("train", "heldout"):
+        if not manifest.num_samples(split):
+            raise IncompatibleDataError(
+                f"{manifest.stem}: no {split} audio in the shards; two segments are "
+                "the least; add audio or lower segmentation.segment_seconds"
+            )
+    shortest = config.model.receptive_field + 1
+    longest = max((t.num_samples for t in manifest.tracks if t.split != "heldout"), default=0)
+    if longest < shortest:
+        raise IncompatibleDataError(
+            f"{manifest.stem}: the longest track to train on has {longest} samples, the receptive field "
+            f"needs {shortest}; lower model.dilation_cycle or model.num_cycles, or add longer tracks"
+        )
+
+
+class WindowSampler:
+    """Batches of windows at random places, every place of every run equally likely."""
+
+    def __init__(
+        self, runs: list[CodeRun], receptive_field: int, scored_length: int, batch_size: int, seed: int
+    ) -> None:
+        """Where no run is so long, the scored part shrinks to what the longest run allows.
+
+        Raises IncompatibleDataError where not one sample has its whole context.
+        """
+        longest = max((len(run.codes) for run in runs), default=0)
+        self.scored_length = min(scored_length, longest - receptive_field)
+        if self.scored_length < 1:
+            raise IncompatibleDataError(
+                f"the longest run of audio has {longest} samples, a window needs "
+                f"{receptive_field + 1}; lower the receptive field"
+            )
+        self.window_length = receptive_field + self.scored_length
+        self.runs = [run for run in runs if len(run.codes) >= self.window_length]
+        self.batch_size, self.seed = batch_size, seed
+        places = [len(run.codes) - self.window_length + 1 for run in self.runs]
+        self.ends = np.cumsum(places)
+
+    def batch(self, step: int) -> NDArray[np.integer]:
+        """The windows of a step, (batch_size, receptive_field + scored_length) codes."""
+        generator = np.random.default_rng([self.seed, step])
+        places = generator.integers(self.ends[-1], size=self.batch_size)
+        return np.stack([self._window(int(place)) for place in places])
+
+    def _window(self, place: int) -> Codes:
+        index = int(np.searchsorted(self.ends, place, side="right"))
+        start = place - (int(self.ends[index - 1]) if index else 0)
+        return self.runs[index].codes[start : start + self.window_length]
+
+
+def tile_windows(runs: list[CodeRun], receptive_field: int, scored_length: int) -> Iterator[Codes]:
+    """Windows in which every sample that has its whole context is scored exactly once.
+
+    Each is (receptive_field + scored,) codes; scored is scored_length but for a run's last window.
+    """
+    for run in runs:
+        for start in range(0, len(run.codes) - receptive_field, scored_length):
+            yield run.codes[start : start + receptive_field + scored_length]
+
+
+def scored_codes(runs: list[CodeRun], receptive_field: int) -> Codes:
+    """The codes that `tile_windows` scores, joined: what a baseline must be measured on."""
+    parts = [run.codes[receptive_field:] for run in runs]
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint8)

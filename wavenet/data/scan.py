@@ -1,0 +1,162 @@
+"""Finding songs in a folder. Looks at names only and opens no file.
+
+The invariant: every file below the folder is either part of a song or set aside with a reason.
+"""
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wavenet.audio.io import AUDIO_SUFFIXES
+from wavenet.errors import NoAudioError
+
+MIXTURE = "mixture"
+KNOWN_STEMS = frozenset(
+    {"drums", "bass", "other", "vocals", "guitar", "piano", "keys", "strings", "synth", MIXTURE}
+)
+STEMS_TO_BE_SURE = 2
+"""A folder with so many files named like stems is a song of stems."""
+
+Layout = Literal["album", "stems"]
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A file that is not used, and why, for the report."""
+
+    path: str  # relative to the input folder
+    reason: str
+
+
+@dataclass(frozen=True)
+class Song:
+    """Files that belong together, by stem name. `mixture` is kept apart: it is no stem."""
+
+    name: str
+    stems: dict[str, Path]
+    mixture: Path | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a folder holds."""
+
+    layout: Layout
+    songs: list[Song]
+    set_aside: list[SetAside] = field(default_factory=list)
+
+
+def scan_folder(root: Path, layout: str = "auto", track_stem: str = "mix") -> Scan:
+    """Songs below a folder, in sorted order.
+
+    layout `album`: each audio file is a song with one stem, `track_stem`. layout `stems`: each
+    folder is a song, each audio file in it a stem named by the file. `auto` is `stems` where any
+    folder has two files or more named like stems. Raises NoAudioError where there is no song.
+    """
+    if not root.is_dir():
+        raise NoAudioError(f"{root}: no such folder; --input expects a folder of audio files")
+    audio, set_aside = _sort_files(root)
+    if layout == "auto":
+        layout = guess_layout(audio)
+    if layout == "album":
+        scan = Scan("album", [_track(root, path, track_stem) for path in audio], set_aside)
+    else:
+        scan = _scan_stems(root, audio, set_aside)
+    if not scan.songs:
+        found = f"{len(set_aside)} other files" if set_aside else "nothing at all"
+        raise NoAudioError(
+            f"{root}: no audio in it (found {found}); expected "
+            f"{', '.join(sorted(AUDIO_SUFFIXES))} files, nested as you like"
+        )
+    return scan
+
+
+def guess_layout(audio: list[Path]) -> Layout:
+    """`stems` where any folder has files of at least two known stem names, else `album`."""
+    known = defaultdict(set)
+    for path in audio:
+        if path.stem.casefold() in KNOWN_STEMS:
+            known[path.parent].add(path.stem.casefold())
+    return "stems" if any(len(names) >= STEMS_TO_BE_SURE for names in known.values()) else "album"
+
+
+def stem_name(file_name: str) -> str:
+    """A stem's name from its file's: lower case, words joined by `-`; empty if no letter is left."""
+    return re.sub(r"[^\w]+", "-", file_name.casefold()).strip("-_")[:32]
+
+
+def _sort_files(root: Path) -> tuple[list[Path], list[SetAside]]:
+    audio, set_aside = [], []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            reason = _why_not(path)
+            if reason:
+                set_aside.append(SetAside(relative_name(root, path), reason))
+            else:
+                audio.append(path)
+    return audio, set_aside
+
+
+def _why_not(path: Path) -> str | None:
+    if not _is_text(path.name):
+        return "its name is not valid UTF-8; rename it"
+    if path.name.startswith("."):
+        return "a hidden file"
+    if path.suffix.lower() not in AUDIO_SUFFIXES:
+        return f"not an audio file by its name ({path.suffix or 'no suffix'})"
+    return None
+
+
+def relative_name(root: Path, path: Path) -> str:
+    """A path below root as printable text."""
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name was valid UTF-8: Python keeps other bytes as lone surrogates."""
+    return not any("\udc80" <= char <= "\udcff" for char in name)
+
+
+def _track(root: Path, path: Path, track_stem: str) -> Song:
+    return Song(relative_name(root, path.with_suffix("")), {track_stem: path})
+
+
+def _scan_stems(root: Path, audio: list[Path], set_aside: list[SetAside]) -> Scan:
+    folders = defaultdict(list)
+    for path in audio:
+        folders[path.parent].append(path)
+    songs = []
+    for folder, paths in sorted(folders.items()):
+        if folder == root and len(folders) > 1:
+            reason = "a loose file beside folders of stems; put it in a folder of its own"
+            set_aside += [SetAside(relative_name(root, path), reason) for path in paths]
+            continue
+        song, unused = _song_of_stems(root, folder, paths)
+        set_aside += unused
+        if song.stems:
+            songs.append(song)
+    return Scan("stems", songs, set_aside)
+
+
+def _song_of_stems(root: Path, folder: Path, paths: list[Path]) -> tuple[Song, list[SetAside]]:
+    stems: dict[str, Path] = {}
+    set_aside = []
+    for path in paths:
+        name = stem_name(path.stem)
+        if not name:
+            set_aside.append(SetAside(relative_name(root, path), "no letter or digit in the stem's name"))
+        elif name in stems:
+            reason = f"a second file for stem '{name}' beside {stems[name].name}"
+            set_aside.append(SetAside(relative_name(root, path), reason))
+        else:
+            stems[name] = path
+    mixture = stems.pop(MIXTURE, None)
+    if mixture and not stems:
+        set_aside.append(SetAside(relative_name(root, mixture), "a mixture with no stems beside it"))
+    name = relative_name(root, folder) if folder != root else root.resolve().name
+    return Song(name, stems, mixture), set_aside

@@ -1,0 +1,42 @@
+"""The errors a person may see. Each message names the file or setting, what was found,
+what was expected, and the remedy.
+
+Everything raised on purpose by Waveband derives from `WavebandError`; the command line prints
+its message without a traceback and ends with status 1.
+"""
+
+
+class WavebandError(Exception):
+    """Base of all errors whose message is written for the user."""
+
+
+class ConfigError(WavebandError):
+    """A configuration has an unknown key, a bad value, or does not exist."""
+
+
+class AudioDecodeError(WavebandError):
+    """A file cannot be decoded as audio, or decodes to something unusable (no samples, NaN)."""
+
+
+class NoAudioError(WavebandError):
+    """Nothing usable was found where audio was expected."""
+
+
+class SeparationError(WavebandError):
+    """Source separation could not run: no weights, no package, or a failing track."""
+
+
+class ShardFormatError(WavebandError):
+    """A shard set is incomplete, of an unknown version, or contradicts its manifest."""
+
+
+class IncompatibleDataError(WavebandError):
+    """Shards and model or training settings do not fit each other."""
+
+
+class IncompatibleCheckpointError(WavebandError):
+    """A checkpoint or saved model does not fit the network or the run that wants to read it."""
+
+
+class TrainingDivergedError(WavebandError):
+    """The loss became NaN or infinite."""

@@ -1,0 +1,28 @@
+"""What a model's held-out bits are measured against.
+
+Knows codes only. The invariant: a baseline sees what the model sees: it is fitted on training codes
+and scored on exactly the held-out samples that the model was scored on.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def uniform_bits(quantization_channels: int) -> float:
+    """Bits per sample of knowing nothing: log2 of the number of levels."""
+    return math.log2(quantization_channels)
+
+
+def unigram_bits(
+    train: NDArray[np.integer], heldout: NDArray[np.integer], quantization_channels: int
+) -> float:
+    """Bits per sample of knowing how often each level occurs in training.
+
+    train, heldout: (samples,) codes. Counts have one added (Laplace), so an unseen level has a price
+    and not an infinite one.
+    """
+    counts = np.bincount(train, minlength=quantization_channels) + 1
+    bits = -np.log2(counts / counts.sum())
+    return float(bits[heldout].mean())

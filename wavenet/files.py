@@ -1,0 +1,117 @@
+"""Files that appear whole or not at all, and digests of what is in them.
+
+Knows nothing of audio or models. The invariant: a name that a reader may open never refers to
+something half-written. Writers fill a temporary neighbour, flush it to disk, and rename it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+DIGEST_LENGTH = 32
+"""Hexadecimal characters kept of a SHA-256: 128 bits, and short enough for MLflow's digest field."""
+
+
+def digest_bytes(*parts: bytes) -> str:
+    """Hex digest of the concatenated parts."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(part)
+    return hasher.hexdigest()[:DIGEST_LENGTH]
+
+
+def digest_json(value: Any) -> str:
+    """Hex digest of a JSON-able value, the same for every key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest_bytes(text.encode())
+
+
+def digest_file(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:DIGEST_LENGTH]
+
+
+def digest_folder(folder: Path, names: list[str]) -> str:
+    """Hex digest of the named files of a folder: their names and bytes, in sorted order."""
+    return digest_json({name: digest_file(folder / name) for name in names})
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:64]}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(parent: Path, label: str) -> Iterator[Path]:
+    """A temporary folder under `parent` to fill and then `publish_folder`; removed if it was not."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{label}-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish_folder(folder: Path, destination: Path) -> None:
+    """Give a finished folder its name. Where that name is taken, the older folder stays.
+
+    Names of published folders hold a digest of their content, so the older one is as good.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+    sync_folder(folder)
+    folder.chmod(0o755)
+    if not destination.exists():
+        try:
+            os.rename(folder, destination)
+        except OSError:
+            if not destination.exists():  # lost a race to a writer of the same content: fine
+                raise
+    sync_folder(destination.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's bytes to disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's names to disk, where the system can (POSIX)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

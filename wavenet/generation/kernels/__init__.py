@@ -1,0 +1,1 @@
+"""Generation kernels: one module a kind of machine, each tested against the plain oracle."""

@@ -1,0 +1,1 @@
+"""One stem's training: loop, checkpoints, metrics."""

@@ -1,0 +1,55 @@
+"""metrics.jsonl, the truth about a training: one line a report, each with its step.
+
+Knows nothing of where else metrics are shown; those are mirrors. The invariant: lines are in order
+of step, and after a resume there is no line from beyond the checkpoint.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+Row = Mapping[str, float]
+
+STEP = "step"
+TRAIN_BITS = "train/bits_per_sample"
+HELDOUT_BITS = "heldout/bits_per_sample"  # of the same few windows each time: the curve
+FINAL_BITS = "final/heldout_bits_per_sample"  # of all held-out samples, once at the end: the result
+LEARNING_RATE = "train/learning_rate"
+SPEED = "train/scored_samples_per_second"
+
+
+class Reporter(Protocol):
+    """Whoever wants to see metrics while they are made. Must not raise.
+
+    On a resume it is told the earlier lines first, so that it has seen all of them at the end.
+    """
+
+    def report(self, row: Row) -> None:
+        """Take one line of metrics; `step` is among its keys."""
+
+
+class MetricsFile:
+    """Appends lines to metrics.jsonl."""
+
+    def __init__(self, path: Path, last_step: int) -> None:
+        """Lines that are going to be written again are dropped: those from after last_step, the step
+        of the checkpoint gone on from, and the final one."""
+        rows = [row for row in read_metrics(path) if row[STEP] <= last_step and FINAL_BITS not in row]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        self.stream = path.open("a", encoding="utf-8")
+
+    def report(self, row: Row) -> None:
+        self.stream.write(json.dumps(dict(row)) + "\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl; none where it is missing, and a torn last line is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
