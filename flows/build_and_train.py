@@ -97,16 +97,22 @@ def ingest_songs(place: Workspace, scan: Scan, settings: Config, ledger: Ledger)
         }
         for song in scan.songs
     ]
-    tracks = ledger.call_all("ingest", ingest, calls)
-    if separating:
-        good = [record for record in tracks if record.track.stems]
-        bad = [record for record in tracks if not record.track.stems]
-        separated = [
-            ledger.call(separate, workspace=place, track=record, config=settings.separation)
-            for record in good
-        ]
-        return [*separated, *bad]
-    return tracks
+    decoded = ledger.call_all("ingest", ingest, calls)
+    # a reused record has the name under which its audio was first seen; names are no content
+    tracks = [record.named(song.name) for record, song in zip(decoded, scan.songs, strict=True)]
+    return separate_tracks(place, tracks, settings, ledger) if separating else tracks
+
+
+def separate_tracks(
+    place: Workspace, tracks: list[TrackRecord], settings: Config, ledger: Ledger
+) -> list[TrackRecord]:
+    """Stems of each finished track, one track after another; what could not be decoded stays as it is."""
+    return [
+        ledger.call(separate, workspace=place, track=record, config=settings.separation).named(record.name)
+        if record.track.stems
+        else record
+        for record in tracks
+    ]
 
 
 def check_names(settings: Config, plan: BandPlan, retrain: list[str]) -> None:

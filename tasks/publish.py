@@ -7,6 +7,7 @@ so nothing is ever overwritten, and an older mix can be heard beside a newer one
 """
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -58,12 +59,7 @@ def publish_output(
     with new_folder(workspace.output, "output") as folder:
         shutil.copy(workspace.path(mix.folder) / MIX, folder / MIX)
         (folder / "stems").mkdir()
-        files = {
-            stem: f"stems/{number}-{safe_name(stem)}.wav".replace("-.", ".")
-            for number, stem in enumerate(band)
-        }
-        if all(safe_name(stem) == stem for stem in band):
-            files = {stem: f"stems/{stem}.wav" for stem in band}
+        files = {stem: f"stems/{file}.wav" for stem, file in _file_names(band).items()}
         for stem, records in band.items():
             shutil.copy(workspace.path(records.take.folder) / TAKE, folder / files[stem])
         settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -75,6 +71,14 @@ def publish_output(
         publish_folder(folder, place)
     stems = {stem: place / file for stem, file in files.items()}
     return Output(mix=place / MIX, stems=stems, report=place / REPORT)
+
+
+def _file_names(stems: Iterable[str]) -> dict[str, str]:
+    """A file name for each stem: its own where that is plain ASCII, else numbered so that none collide."""
+    return {
+        stem: stem if safe_name(stem) == stem else f"{number}-{safe_name(stem)}".rstrip("-")
+        for number, stem in enumerate(stems)
+    }
 
 
 def _page(

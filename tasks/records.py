@@ -5,6 +5,7 @@ comes next, whatever their names and places. Knows nothing of Prefect.
 """
 
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,6 +39,10 @@ class TrackRecord(Record):
     folder: str
     name: str
     track: Track
+
+    def named(self, name: str) -> Self:
+        """The same track under the name it has now."""
+        return self.model_copy(update={"name": name})
 
 
 class ShardsRecord(Record):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SIZE_INCHES, DOTS_PER_INCH = (5.6, 2.4), 150  # small inches, many dots: readable on a phone
 FONT_POINTS = 8
-INK, MUTED, FAINT = "#1d1f24", "#5c6068", "#d9dade"
+MUTED, FAINT = "#5c6068", "#d9dade"
 TRAIN_COLOR, HELDOUT_COLOR = "#9a6a3c", "#1f4e79"
 LOUDNESS_COLORS = ("#ffffff", "#cfdce8", "#7fa0c2", "#2f5688", "#0c1533")  # quiet is paper, loud is ink
 
@@ -71,27 +71,19 @@ def plot_mel(waveform: NDArray[np.floating], sample_rate: int, path: Path) -> No
     waveform: (time,) float, full scale = 1, any length. The colours always span -90 to 0 dB of full
     scale, so that pictures can be compared and silence stays blank.
     """
-    import librosa  # lazy: see the module
-
     figure, axes = _new_figure()
     decibels, hop_length = _mel_decibels(waveform, sample_rate)
-    top = float(librosa.hz_to_mel(sample_rate / 2))
-    edge = hop_length / sample_rate / 2  # a column is centred on its time
-    crowded = (
-        decibels.shape[1] > 1.1 * NUM_COLUMNS
-    )  # then columns are averaged, not skipped; else half the bytes
+    half = hop_length / sample_rate / 2  # a column is centred on its time
+    crowded = decibels.shape[1] > 1.1 * NUM_COLUMNS
     image = axes.imshow(
         decibels, origin="lower", aspect="auto", cmap=_loudness_colors(), vmin=FLOOR_DB, vmax=0.0,
-        extent=(-edge, (2 * decibels.shape[1] - 1) * edge, 0.0, top),
+        extent=(-half, (2 * decibels.shape[1] - 1) * half, 0, NUM_MELS),
+        # averages what has no pixel of its own; nearest makes half the bytes
         interpolation="auto" if crowded else "nearest",
     )  # fmt: skip
     axes.set_xlim(0, max(len(waveform), 1) / sample_rate)
-    pitches = [hertz for hertz in PITCHES_HZ if hertz <= sample_rate / 2]
-    axes.set_yticks(
-        [float(librosa.hz_to_mel(hertz)) for hertz in pitches], [_short(hertz) for hertz in pitches]
-    )
     axes.set_xlabel("seconds")
-    axes.set_ylabel("Hz")
+    _scale_pitch(axes, sample_rate)
     _add_scale(figure, axes, image)
     _save_figure(figure, path)
 
@@ -166,6 +158,16 @@ def _spread(heights: list[float]) -> list[float]:
     for height in heights:
         spread.append(max(height, spread[-1] + LABEL_GAP) if spread else height)
     return spread
+
+
+def _scale_pitch(axes: Axes, sample_rate: int) -> None:
+    """Mel bands named by their hertz."""
+    import librosa  # lazy: see the module
+
+    pitches = [hertz for hertz in PITCHES_HZ if hertz <= sample_rate / 2]
+    bands = librosa.hz_to_mel(pitches) * NUM_MELS / librosa.hz_to_mel(sample_rate / 2)
+    axes.set_yticks(bands, [_short(hertz) for hertz in pitches])
+    axes.set_ylabel("Hz")
 
 
 def _add_scale(figure: Figure, axes: Axes, image: AxesImage) -> None:

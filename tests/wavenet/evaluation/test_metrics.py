@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wavenet.evaluation.metrics import unigram_bits, uniform_bits
+from wavenet.evaluation.metrics import uniform_bits, unigram_bits
 
 
 def test_uniform_is_log2_of_levels():

@@ -10,9 +10,9 @@ from wavenet.training.loop import create_model, window_loss
 
 CONFIGS = [
     ModelConfig(dilation_cycle=4, num_cycles=1, residual_channels=8, gate_channels=8, skip_channels=16),
-    ModelConfig(dilation_cycle=3, num_cycles=2, residual_channels=6, gate_channels=10, skip_channels=4),
+    ModelConfig(dilation_cycle=3, num_cycles=2, residual_channels=6, gate_channels=10, skip_channels=24),
     ModelConfig(
-        kernel_size=3, dilation_cycle=3, num_cycles=2, residual_channels=8, gate_channels=4, skip_channels=8
+        kernel_size=3, dilation_cycle=3, num_cycles=2, residual_channels=8, gate_channels=4, skip_channels=24
     ),
 ]
 

@@ -12,12 +12,12 @@ RATE = 2000
 
 @pytest.fixture(scope="session")
 def shard_folder(tmp_path_factory):
-    """Two tracks of a decaying tone, one held out, 64 levels."""
+    """Two tracks of a decaying tone at two levels, one held out, 64 levels."""
     folder = tmp_path_factory.mktemp("shards")
     time = np.arange(4 * RATE) / RATE
     sources = []
     for number, split in enumerate(["train", "heldout"]):
-        waveform = (0.5 * np.sin(2 * np.pi * (90 + 20 * number) * time) * (1 - time % 1)).astype(np.float32)
+        waveform = ((0.5 - 0.1 * number) * np.sin(2 * np.pi * 90 * time) * (1 - time % 1)).astype(np.float32)
         path = tmp_path_factory.mktemp("audio") / "a.wav"
         write_audio(path, waveform, RATE)
         sources.append(StemSource(path, f"{number:032x}", f"song {number}", split))

@@ -1,0 +1,83 @@
+"""What all tests share: services that stay on this machine, and toy songs to feed them."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="waveband-prefect-")
+os.environ.pop("PREFECT_API_URL", None)
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+from flows.runtime import prepare_environment
+
+prepare_environment(Path(os.environ["PREFECT_HOME"]))
+
+TINY = """
+ingest: {sample_rate: 2000}
+segmentation: {segment_seconds: 0.5, heldout_share: 0.2}
+quantization: {quantization_channels: 64}
+model: {dilation_cycle: 4, num_cycles: 1, residual_channels: 8, gate_channels: 8, skip_channels: 16}
+training: {steps: 6, batch_size: 2, scored_length: 200, warmup_steps: 1, log_every: 2, heldout_every: 3}
+generation: {seconds: 0.5}
+"""
+
+WriteTone = Callable[..., Path]
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    """A configuration that trains in a moment."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def write_tone() -> WriteTone:
+    """Write a plucked tone, once a half second, in the format its suffix names."""
+    return _write_tone
+
+
+def _write_tone(path: Path, frequency: float, seconds: float = 2.0, sample_rate: int = 4000) -> Path:
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waveform = 0.4 * np.sin(2 * np.pi * frequency * time) * (1 - (2 * time) % 1)
+    soundfile.write(path, waveform, sample_rate)
+    return path
+
+
+@pytest.fixture
+def songs(tmp_path) -> Path:
+    """Three songs of two stems, drums and bass, as folders."""
+    for number in range(3):
+        _write_tone(tmp_path / "songs" / f"song {number}" / "drums.wav", 200 + 10 * number)
+        _write_tone(tmp_path / "songs" / f"song {number}" / "bass.wav", 60 + 10 * number)
+    return tmp_path / "songs"
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server with a database of its own, for the session."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    with (
+        prefect_test_harness(server_startup_timeout=90),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory) -> Path:
+    """An empty MLflow store; making its tables takes seconds, copying them does not."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path

@@ -1,0 +1,165 @@
+"""The whole way, and that content decides what runs."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tasks.workspace import Workspace
+
+INGESTS = {"ingest-song 0", "ingest-song 1", "ingest-song 2"}
+DRUMS = {"train-drums", "generate-drums"}
+BASS = {"train-bass", "generate-bass"}
+SHARDS = {"shards-drums", "shards-bass"}
+EVERYTHING = INGESTS | SHARDS | DRUMS | BASS | {"mix"}
+
+
+def test_a_folder_of_stems_becomes_a_mix(run, songs):
+    result = run(songs, "mix.clip_mode=none")
+    assert set(result.ran) == EVERYTHING
+    assert result.cached == []
+    mix, rate = soundfile.read(result.output.mix)
+    stems = [soundfile.read(path)[0] for path in result.output.stems.values()]
+    assert rate == 2000
+    assert len(mix) == 1000
+    np.testing.assert_allclose(mix, np.sum(stems, axis=0), atol=1e-6)
+    assert set(result.output.stems) == set(result.figures) == {"drums", "bass"}
+    assert result.output.report.read_text().startswith("<!doctype html>")
+
+
+def test_figures_stand_beside_both_baselines(run, songs):
+    for bits in run(songs).figures.values():
+        assert bits["uniform"] == 6.0
+        assert 0 < bits["unigram"] < 6.5
+        assert 0 < bits["heldout"] < 8
+
+
+def test_a_folder_of_finished_tracks_becomes_one_stem(run, tmp_path, write_tone):
+    for number, suffix in enumerate(["wav", "flac", "ogg", "mp3"]):
+        write_tone(tmp_path / "album" / f"disc {number % 2}" / f"{number}.{suffix}", 90 + number, 3, 16000)
+    result = run(tmp_path / "album")
+    assert list(result.figures) == ["mix"]
+    assert {name for name in result.ran if name.startswith("ingest")} == {
+        "ingest-disc 0/0", "ingest-disc 0/2", "ingest-disc 1/1", "ingest-disc 1/3"
+    }  # fmt: skip
+
+
+def test_same_inputs_run_nothing(run, songs):
+    first = run(songs)
+    second = run(songs)
+    assert second.ran == []
+    assert set(second.cached) == EVERYTHING
+    assert second.output == first.output
+    assert second.figures == first.figures
+
+
+def test_names_and_places_of_files_do_not_matter(run, songs, workspace, tmp_path):
+    run(songs)
+    moved = shutil.move(songs, tmp_path / "elsewhere")
+    shutil.move(Path(moved, "song 0"), Path(moved, "opening"))
+    for path in Path(moved).rglob("*.wav"):
+        os.utime(path, (1, 1))
+    shutil.move(workspace, tmp_path / "moved")
+    assert run(Path(moved), workspace=tmp_path / "moved").ran == []
+
+
+def test_another_container_of_the_same_audio_is_only_decoded(run, songs):
+    run(songs)
+    audio, rate = soundfile.read(songs / "song 1" / "bass.wav", dtype="int16")
+    soundfile.write(songs / "song 1" / "bass.flac", audio, rate)
+    (songs / "song 1" / "bass.wav").unlink()
+    assert run(songs).ran == ["ingest-song 1"]
+
+
+def test_one_more_song_runs_only_what_depends_on_it(run, songs, write_tone):
+    run(songs)
+    write_tone(songs / "song 3" / "drums.wav", 333)
+    result = run(songs)
+    assert set(result.ran) == {"ingest-song 3", "shards-drums", *DRUMS, "mix"}
+    assert set(result.cached) == EVERYTHING - set(result.ran)
+
+
+def test_one_stems_training_steps_change_only_that_stem(run, songs):
+    run(songs)
+    result = run(songs, "stems.drums.training.steps=8")
+    assert set(result.ran) == {*DRUMS, "mix"}
+    assert set(result.cached) == EVERYTHING - set(result.ran)
+
+
+def test_retraining_one_stem_runs_only_that_stem(run, songs):
+    first = run(songs)
+    result = run(songs, retrain=["drums"])
+    assert set(result.ran) == {*DRUMS, "mix"}
+    assert result.figures == first.figures  # the same seed plays the same
+    assert run(songs).ran == []
+
+
+def test_a_change_of_the_mix_alone_mixes_alone(run, songs):
+    run(songs)
+    assert run(songs, "mix.gains_db.bass=-6").ran == ["mix"]
+
+
+def test_a_change_of_temperature_generates_and_trains_nothing(run, songs):
+    run(songs)
+    assert set(run(songs, "generation.temperature=0.9").ran) == {"generate-drums", "generate-bass", "mix"}
+
+
+def test_a_result_whose_files_are_gone_is_made_again(run, songs, workspace):
+    first = run(songs)
+    shutil.rmtree(workspace / "store" / "takes")
+    result = run(songs)
+    assert set(result.ran) == {"generate-drums", "generate-bass"}
+    assert result.output == first.output
+
+
+def test_the_same_audio_twice_is_one_track(run, songs):
+    shutil.copytree(songs / "song 1", songs / "song 1 again")
+    result = run(songs)
+    assert ("song 1 again", "the same audio as song 1") in result.set_aside
+    assert set(result.figures) == {"drums", "bass"}
+
+
+def test_takes_of_all_stems_begin_at_one_place(run, songs, workspace):
+    from wavenet.files import read_json
+
+    run(songs)
+    primes = [read_json(path)["prime"] for path in (workspace / "store" / "takes").glob("*/take.json")]
+    assert len(primes) == 2
+    assert primes[0] == primes[1] is not None
+
+
+def test_without_priming_takes_begin_from_silence(run, songs):
+    result = run(songs, "generation.prime=false")
+    assert "take" in result.output.report.read_text().lower()
+
+
+def test_nothing_temporary_is_left_behind(run, songs, workspace):
+    run(songs)
+    left = [
+        path for path in workspace.rglob(".*") if path.parent.name in {"tracks", "shards", "models", "takes"}
+    ]
+    assert left == []
+    assert list((workspace / "work").glob("*")) == []
+
+
+def test_prefect_shows_reused_tasks_as_cached(run, songs):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    run(songs)
+    result = run(songs)
+    with get_client(sync_client=True) as client:
+        newest = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
+    assert newest.state_name == "Completed"
+    assert set(result.cached) == EVERYTHING
+
+
+def test_a_workspace_lock_is_free_again_when_its_holder_is_gone(tmp_path):
+    place = Workspace(root=tmp_path)
+    with pytest.raises(RuntimeError), place.lock("x"):
+        raise RuntimeError
+    with place.lock("x"):
+        pass
