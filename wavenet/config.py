@@ -20,9 +20,9 @@ CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is refused."""
+    """Base of all sections: frozen; an unknown key, NaN and infinity are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class IngestConfig(Section):
@@ -187,7 +187,7 @@ class Config(Section):
 
 def num_generated_samples(config: GenerationConfig, sample_rate: int) -> int:
     """Length of a take in samples."""
-    return max(1, math.ceil(config.seconds * sample_rate))
+    return max(1, math.ceil(round(config.seconds * sample_rate, 6)))  # 4.03 s * 8000 Hz is 32240
 
 
 def load_config(sources: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> Config:
@@ -230,9 +230,11 @@ def config_names() -> list[str]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if values is None:  # nothing but comments
+        return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: found a {type(values).__name__}, expected sections with keys")
     return values
@@ -240,13 +242,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _parse_override(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
-    if not separator or not key.strip():
+    parts = [part.strip() for part in key.split(".")]
+    if not separator or not all(parts):
         raise ConfigError(f"'{text}' is no override; expected section.key=value, as in training.steps=500")
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
         raise ConfigError(f"{key}: '{value}' is not a YAML value") from None
-    for part in reversed(key.strip().split(".")):
+    for part in reversed(parts):
         parsed = {part: parsed}
     return parsed
 
@@ -268,6 +271,8 @@ def _explain(error: ValidationError, root: type[BaseModel], prefix: str = "") ->
             known = _known_keys(root, problem["loc"][:-1])
             hint = _nearest(str(problem["loc"][-1]), known)
             lines.append(f"{prefix}{path}: unknown key{hint}; known here: {', '.join(known)}")
+        elif problem["type"] in {"model_type", "dict_type"}:
+            lines.append(f"{prefix}{path}: found {problem['input']!r}, expected a section with keys")
         else:
             lines.append(f"{prefix}{path}: {problem['msg']} (found {problem['input']!r})")
     return ConfigError("\n".join(lines))

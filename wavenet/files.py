@@ -57,7 +57,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:64]}-", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:32]}-", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -75,7 +75,7 @@ def write_text(path: Path, text: str) -> None:
 def new_folder(parent: Path, label: str) -> Iterator[Path]:
     """A temporary folder under `parent` to fill and then `publish_folder`; removed if it was not."""
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{label}-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".{label[:32]}-", dir=parent))
     try:
         yield folder
     finally:
@@ -88,7 +88,9 @@ def publish_folder(folder: Path, destination: Path) -> None:
     Names of published folders hold a digest of their content, so the older one is as good.
     """
     for path in folder.rglob("*"):
-        if path.is_file():
+        if path.is_dir():
+            sync_folder(path)
+        else:
             sync_file(path)
     sync_folder(folder)
     folder.chmod(0o755)

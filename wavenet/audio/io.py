@@ -24,6 +24,12 @@ BLOCK_FRAMES = 1 << 18
 CLIPPED_FROM = 0.999
 SHORT_OF_HEADER = 0.99
 """A file that yields less than this share of the frames its header promises is truncated."""
+MP3_ESTIMATE_OFF = 2304
+"""Frames by which the length of an mp3 without a Xing header, an estimate, may be wrong."""
+NO_LENGTH = 1 << 62
+"""Frames from which on libsndfile means that the header does not state them."""
+STREAMED_SIZES = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x1_0000_0000))
+"""Sizes that sox, ffmpeg and others write into a WAV whose end they could not know."""
 
 Waveform = NDArray[np.float32]
 
@@ -43,25 +49,27 @@ def read_blocks(path: Path) -> Iterator[Waveform]:
     """Decoded blocks of a file, each (frames, channels) float32. Raises AudioDecodeError."""
     num_frames = 0
     try:
-        with soundfile.SoundFile(path) as stream:
-            _refuse_short_riff(path, stream.extra_info)
-            for block in stream.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
-                if not np.isfinite(block).all():
+        with _Stream(path) as stream:
+            _refuse_short_chunk(path, stream.extra_info)
+            promised = stream.frames if stream.frames < NO_LENGTH else 0
+            # never stream.blocks: where a file ends early, it yields whatever lay in memory
+            while len(block := stream.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                finite = np.isfinite(block).all(axis=1)
+                if not finite.all():
+                    seconds = (num_frames + int(finite.argmin())) / stream.samplerate
                     raise AudioDecodeError(
-                        f"{path.name}: holds NaN or infinite samples near "
-                        f"{num_frames / stream.samplerate:.1f} s; export it again"
+                        f"{path.name}: holds NaN or infinite samples at {seconds:.1f} s; export it again"
                     )
                 num_frames += len(block)
                 yield block
-            promised = stream.frames
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise AudioDecodeError(
-            f"{path.name}: cannot be decoded as audio ({_short(error)}); "
-            "it may be damaged, truncated or not audio at all"
+            f"{path.name}: cannot be decoded as audio ({_reason(path, error)}); "
+            "it may be damaged, truncated or not audio at all; copy or export it again"
         ) from None
     if num_frames == 0:
         raise AudioDecodeError(f"{path.name}: holds no samples; export it again or drop it")
-    if num_frames < SHORT_OF_HEADER * promised:
+    if num_frames < min(SHORT_OF_HEADER * promised, promised - MP3_ESTIMATE_OFF):
         raise AudioDecodeError(
             f"{path.name}: truncated: {num_frames} of {promised} frames are there; copy it again"
         )
@@ -73,8 +81,8 @@ def sample_rate_of(path: Path) -> int:
         return int(soundfile.info(path).samplerate)
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise AudioDecodeError(
-            f"{path.name}: cannot be opened as audio ({_short(error)}); "
-            "expected wav, flac, ogg, opus, mp3 or aiff"
+            f"{path.name}: cannot be opened as audio ({_reason(path, error)}); "
+            "expected wav, flac, ogg, opus, mp3 or aiff; export it again or drop it"
         ) from None
 
 
@@ -100,6 +108,8 @@ def convert_audio(source: Path, destination: Path, sample_rate: int, num_channel
         for block in resample_blocks(mixed, source_rate, sample_rate, num_channels):
             meter.add(block)
             out.write(block)
+    if not meter.num_samples:
+        raise AudioDecodeError(f"{source.name}: too short for one sample at {sample_rate} Hz; drop it")
     return meter.stats(digest.hexdigest()[:DIGEST_LENGTH])
 
 
@@ -177,15 +187,34 @@ def level_db(power: float) -> float:
     return max(-120.0, 10 * float(np.log10(power))) if power > 0 else -120.0
 
 
-def _refuse_short_riff(path: Path, log: str) -> None:
-    """libsndfile shortens a truncated RIFF in silence; its log keeps both sizes."""
-    found = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if found and int(found[2]) < SHORT_OF_HEADER * int(found[1]) < 0xFFFF0000 * SHORT_OF_HEADER:
+class _Stream(soundfile.SoundFile):
+    """A file read once, from start to end.
+
+    soundfile seeks after each read of what it takes for seekable, to where it is already: that makes
+    mp3 decoders stumble at every block, and fails where a header states no length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _refuse_short_chunk(path: Path, log: str) -> None:
+    """libsndfile shortens a truncated WAV or AIFF in silence; its log keeps both sizes."""
+    found = re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    if found is None:
+        return
+    stated, there = int(found[1]), int(found[2])
+    if there < SHORT_OF_HEADER * stated and not any(stated in sizes for sizes in STREAMED_SIZES):
         raise AudioDecodeError(
-            f"{path.name}: truncated: {found[2]} of {found[1]} bytes of audio are there; copy it again"
+            f"{path.name}: truncated: {there} of {stated} bytes of audio are there; copy it again"
         )
 
 
-def _short(error: Exception) -> str:
-    """libsndfile's reason without the path in front."""
-    return str(error).rsplit(": ", 1)[-1].strip().rstrip(".") or type(error).__name__
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file does not open, without its path; libsndfile's own words mislead on the simple cases."""
+    if not path.is_file():
+        return "not a file" if path.exists() else "no such file"
+    if not path.stat().st_size:
+        return "the file is empty"
+    text = str(error).rsplit(": ", 1)[-1].strip().rstrip(".")
+    return "no MPEG audio found in it" if "possibly a pipe" in text else text or type(error).__name__

@@ -34,7 +34,7 @@ def encode_mu_law(waveform: NDArray[np.floating], quantization_channels: int = 2
     mu = quantization_channels - 1
     magnitude = np.log1p(mu * np.minimum(np.abs(waveform), 1)) / np.log1p(mu)
     codes = np.floor((np.copysign(magnitude, waveform) + 1) / 2 * mu + 0.5)
-    codes[waveform == 0] = silence_code(quantization_channels)  # -0.0 is silence too
+    codes = np.where(waveform == 0, silence_code(quantization_channels), codes)  # -0.0 is silence too
     return codes.astype(code_dtype(quantization_channels))
 
 

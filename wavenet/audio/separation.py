@@ -5,6 +5,7 @@ computed them, never rescaled one by one, so that mixture - sum of stems is a tr
 """
 
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from wavenet.errors import SeparationError
 SAMPLE_RATE, NUM_CHANNELS = 44100, 2
 """What Demucs' stock models take."""
 
+HUB = "hf://"
+"""Demucs' prefix for what comes from the Hugging Face hub and from nowhere else."""
 INSTALL = "pip install 'waveband[separate]'"
 
 
@@ -40,24 +43,48 @@ def load_separator(config: SeparationConfig) -> Any:
         "jobs": config.jobs,
         "device": device,
     }
+    name = config.model
+    if config.repo is None and not name.startswith(HUB):
+        name = HUB + name  # else Demucs goes on to pickled weights from its older server
     try:
-        return Separator(model=config.model, repo=config.repo, **options)
+        return Separator(model=name, repo=config.repo, **options)
     except (Exception, SystemExit) as error:
         raise SeparationError(
-            f"Demucs model '{config.model}' cannot be loaded ({error}). Waveband downloads nothing "
-            f'by itself: run once, online, HF_HUB_OFFLINE=0 python -c "from demucs.api import Separator; '
-            f"Separator('{config.model}')\", or point separation.repo to a folder of models"
+            f"Demucs model '{config.model}' cannot be loaded ({error}). {_remedy(config.repo, name)}"
         ) from None
 
 
-def separate_file(separator: Any, source: Path, folder: Path) -> tuple[dict[str, AudioStats], int, float]:
+def _remedy(repo: Path | None, name: str) -> str:
+    if repo is not None:
+        return f"separation.repo: expected {name}.yaml or {name}.th, as Demucs keeps them, in {repo}"
+    return (
+        "Waveband downloads nothing by itself: run once, online, HF_HUB_OFFLINE=0 python -c "
+        f"\"from demucs.api import Separator; Separator('{name}')\", or point separation.repo to a folder "
+        "of models"
+    )
+
+
+def separate_file(
+    separator: Any, source: Path, folder: Path
+) -> tuple[dict[str, AudioStats], int, float | None]:
     """Write every stem of a track as `folder/STEM.wav`, float32.
 
     source: (time, channels) audio as the model takes it, see SAMPLE_RATE and NUM_CHANNELS. Returns
-    the stems' stats, their sample rate, and the energy of mixture - sum of stems in dB of the mixture's.
+    the stems' stats, their sample rate, and the energy of mixture - sum of stems in dB of the mixture's,
+    None where that is silent. The same track gives the same stems. Raises SeparationError.
     """
     waveform, sample_rate = read_audio(source)
-    mixture, stems = separator.separate_tensor(torch.from_numpy(waveform.T.copy()), sample_rate)
+    state = random.getstate()
+    random.seed(0)  # Demucs draws its shifts from the global generator
+    try:
+        mixture, stems = separator.separate_tensor(torch.from_numpy(waveform.T.copy()), sample_rate)
+    except Exception as error:
+        raise SeparationError(
+            f"{source.name}: Demucs failed ({error}); try another separation.segment (seconds a chunk) "
+            "or separation.device=cpu"
+        ) from error
+    finally:
+        random.setstate(state)
     stats = {}
     for stem, sound in stems.items():
         samples = sound.T.numpy()
@@ -65,5 +92,5 @@ def separate_file(separator: Any, source: Path, folder: Path) -> tuple[dict[str,
         stats[stem] = measure(samples)
     residual = mixture.double() - sum(sound.double() for sound in stems.values())
     power = float(mixture.double().square().mean())
-    rest_db = level_db(float(residual.square().mean()) / power) if power > 0 else 0.0
+    rest_db = level_db(float(residual.square().mean()) / power) if power > 0 else None
     return stats, int(separator.samplerate), rest_db

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wavenet.audio.mulaw import Codes
 from wavenet.config import StemConfig
 from wavenet.data.shards import Manifest, codes_of, read_manifest, read_shards
-from wavenet.data.splits import Split
+from wavenet.data.splits import SPLITS, Split
 from wavenet.errors import IncompatibleDataError
 
 MAX_SOFTMAX_LEVELS = 1024
@@ -55,19 +55,26 @@ def check_compatible(manifest: Manifest, config: StemConfig) -> None:
             f"{manifest.stem}: the shards have {manifest.quantization_channels} levels, a softmax output "
             f"has at most {MAX_SOFTMAX_LEVELS}; lower quantization.quantization_channels"
         )
-    for split in ("train", "heldout"):
+    for split in SPLITS:
         if not manifest.num_samples(split):
             raise IncompatibleDataError(
                 f"{manifest.stem}: no {split} audio in the shards; two segments are "
                 "the least; add audio or lower segmentation.segment_seconds"
             )
     shortest = config.model.receptive_field + 1
-    longest = max((t.num_samples for t in manifest.tracks if t.split != "heldout"), default=0)
-    if longest < shortest:
-        raise IncompatibleDataError(
-            f"{manifest.stem}: the longest track to train on has {longest} samples, the receptive field "
-            f"needs {shortest}; lower model.dilation_cycle or model.num_cycles, or add longer tracks"
-        )
+    for split in SPLITS:
+        longest = _longest_run(manifest, split)
+        if longest < shortest:
+            raise IncompatibleDataError(
+                f"{manifest.stem}: the longest {split} audio has {longest} samples, the receptive field "
+                f"needs {shortest}; lower model.dilation_cycle or model.num_cycles, or add longer tracks"
+            )
+
+
+def _longest_run(manifest: Manifest, split: Split) -> int:
+    """Samples of the longest run in a split, at most: a track that is itself cut in two has less."""
+    whole = max((t.num_samples for t in manifest.tracks if t.split in (split, None)), default=0)
+    return min(whole, manifest.num_samples(split))
 
 
 class WindowSampler:
@@ -80,13 +87,8 @@ class WindowSampler:
 
         Raises IncompatibleDataError where not one sample has its whole context.
         """
-        longest = max((len(run.codes) for run in runs), default=0)
+        longest = _refuse_short(runs, receptive_field)
         self.scored_length = min(scored_length, longest - receptive_field)
-        if self.scored_length < 1:
-            raise IncompatibleDataError(
-                f"the longest run of audio has {longest} samples, a window needs "
-                f"{receptive_field + 1}; lower the receptive field"
-            )
         self.window_length = receptive_field + self.scored_length
         self.runs = [run for run in runs if len(run.codes) >= self.window_length]
         self.batch_size, self.seed = batch_size, seed
@@ -109,10 +111,23 @@ def tile_windows(runs: list[CodeRun], receptive_field: int, scored_length: int) 
     """Windows in which every sample that has its whole context is scored exactly once.
 
     Each is (receptive_field + scored,) codes; scored is scored_length but for a run's last window.
+    Raises IncompatibleDataError where not one sample has its whole context.
     """
+    _refuse_short(runs, receptive_field)
     for run in runs:
         for start in range(0, len(run.codes) - receptive_field, scored_length):
             yield run.codes[start : start + receptive_field + scored_length]
+
+
+def _refuse_short(runs: list[CodeRun], receptive_field: int) -> int:
+    """The length of the longest run, which must hold at least one window."""
+    longest = max((len(run.codes) for run in runs), default=0)
+    if longest <= receptive_field:
+        raise IncompatibleDataError(
+            f"the longest run of audio has {longest} samples, a window needs {receptive_field + 1}; "
+            "lower model.dilation_cycle or model.num_cycles, or add longer tracks"
+        )
+    return longest
 
 
 def scored_codes(runs: list[CodeRun], receptive_field: int) -> Codes:

@@ -1,17 +1,20 @@
 """Finding songs in a folder. Looks at names only and opens no file.
 
-The invariant: every file below the folder is either part of a song or set aside with a reason.
+The invariant: every file below the folder is either part of a song or set aside with a reason; a
+hidden or linked folder is set aside whole.
 """
 
 import os
 import re
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from wavenet.audio.io import AUDIO_SUFFIXES
 from wavenet.errors import NoAudioError
+from wavenet.files import digest_bytes
 
 MIXTURE = "mixture"
 KNOWN_STEMS = frozenset(
@@ -19,6 +22,7 @@ KNOWN_STEMS = frozenset(
 )
 STEMS_TO_BE_SURE = 2
 """A folder with so many files named like stems is a song of stems."""
+LONGEST_STEM_NAME = 32
 
 Layout = Literal["album", "stems"]
 
@@ -62,13 +66,14 @@ def scan_folder(root: Path, layout: str = "auto", track_stem: str = "mix") -> Sc
     if layout == "auto":
         layout = guess_layout(audio)
     if layout == "album":
-        scan = Scan("album", [_track(root, path, track_stem) for path in audio], set_aside)
+        scan = Scan("album", _tracks(root, audio, track_stem), set_aside)
     else:
         scan = _scan_stems(root, audio, set_aside)
     if not scan.songs:
-        found = f"{len(set_aside)} other files" if set_aside else "nothing at all"
+        unused = [f"{one.path}: {one.reason}" for one in scan.set_aside]
+        found = f"{len(unused)} of no use, such as {unused[0]}" if unused else "nothing at all"
         raise NoAudioError(
-            f"{root}: no audio in it (found {found}); expected "
+            f"{root}: no audio in it to work on (found {found}); expected "
             f"{', '.join(sorted(AUDIO_SUFFIXES))} files, nested as you like"
         )
     return scan
@@ -84,14 +89,30 @@ def guess_layout(audio: list[Path]) -> Layout:
 
 
 def stem_name(file_name: str) -> str:
-    """A stem's name from its file's: lower case, words joined by `-`; empty if no letter is left."""
-    return re.sub(r"[^\w]+", "-", file_name.casefold()).strip("-_")[:32]
+    """A stem's name from its file's: lower case, words joined by `-`; empty if no letter is left.
+
+    Long names end in a digest, so that two that begin alike stay two.
+    """
+    composed = unicodedata.normalize("NFC", file_name.casefold())  # macOS takes accents apart
+    name = re.sub(r"[^\w]+", "-", composed).strip("-_")
+    if len(name) > LONGEST_STEM_NAME:
+        name = f"{name[: LONGEST_STEM_NAME - 7]}-{digest_bytes(name.encode())[:6]}"
+    return name
 
 
 def _sort_files(root: Path) -> tuple[list[Path], list[SetAside]]:
     audio, set_aside = [], []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+
+    def note_unreadable(error: OSError) -> None:
+        folder = relative_name(root, Path(error.filename))
+        set_aside.append(SetAside(folder, "a folder that cannot be read; check its permissions"))
+
+    for folder, subfolders, names in os.walk(root, onerror=note_unreadable):
+        for name in sorted(subfolders):
+            if reason := _why_not_enter(Path(folder, name)):
+                set_aside.append(SetAside(relative_name(root, Path(folder, name)), reason))
+                subfolders.remove(name)
+        subfolders.sort()
         for name in sorted(names):
             path = Path(folder, name)
             reason = _why_not(path)
@@ -102,6 +123,16 @@ def _sort_files(root: Path) -> tuple[list[Path], list[SetAside]]:
     return audio, set_aside
 
 
+def _why_not_enter(folder: Path) -> str | None:
+    if not _is_text(folder.name):
+        return "a folder whose name is not valid UTF-8; rename it"
+    if folder.name.startswith("."):
+        return "a hidden folder"
+    if folder.is_symlink():
+        return "a link to a folder; links are not followed, put the folder itself there"
+    return None
+
+
 def _why_not(path: Path) -> str | None:
     if not _is_text(path.name):
         return "its name is not valid UTF-8; rename it"
@@ -109,6 +140,8 @@ def _why_not(path: Path) -> str | None:
         return "a hidden file"
     if path.suffix.lower() not in AUDIO_SUFFIXES:
         return f"not an audio file by its name ({path.suffix or 'no suffix'})"
+    if not path.is_file():  # opening a pipe would wait for ever
+        return "no file, but a pipe, a device or a link to nothing"
     return None
 
 
@@ -122,8 +155,13 @@ def _is_text(name: str) -> bool:
     return not any("\udc80" <= char <= "\udcff" for char in name)
 
 
-def _track(root: Path, path: Path, track_stem: str) -> Song:
-    return Song(relative_name(root, path.with_suffix("")), {track_stem: path})
+def _tracks(root: Path, audio: list[Path], track_stem: str) -> list[Song]:
+    """A song of each file, named without its suffix where that leaves no two of one name."""
+    full = [relative_name(root, path) for path in audio]
+    short = [relative_name(root, path.with_suffix("")) for path in audio]
+    uses = Counter(full + short)
+    names = [brief if uses[brief] == 1 else whole for brief, whole in zip(short, full, strict=True)]
+    return [Song(name, {track_stem: path}) for name, path in zip(names, audio, strict=True)]
 
 
 def _scan_stems(root: Path, audio: list[Path], set_aside: list[SetAside]) -> Scan:

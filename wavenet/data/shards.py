@@ -154,7 +154,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a shard set. Raises ShardFormatError where it is missing or not readable."""
     try:
         manifest = Manifest.model_validate(read_json(folder / MANIFEST))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ShardFormatError(
             f"{folder}: no {MANIFEST}: not a shard set, or one whose writing was "
             "interrupted; prepare it again"

@@ -57,14 +57,20 @@ def decode_track(
         except AudioDecodeError as error:
             (folder / file).unlink(missing_ok=True)
             bad[stem] = str(error)
+    notes, residual = _notes(good, sample_rate), None
+    if mixture is not None and good and not bad:
+        try:
+            residual = _residual(folder, good, mixture, sample_rate, num_channels)
+        except AudioDecodeError as error:
+            notes.append(f"{error}; the stems are used without it")
     return Track(
         track_id=track_id(good),
         sample_rate=sample_rate,
         num_channels=num_channels,
         stems=good,
         set_aside=bad,
-        notes=_notes(good, sample_rate),
-        residual_db=_residual(folder, good, bad, mixture, sample_rate, num_channels),
+        notes=notes,
+        residual_db=residual,
     )
 
 
@@ -90,20 +96,15 @@ def _notes(stems: Mapping[str, StemAudio], sample_rate: int) -> list[str]:
 def _residual(
     folder: Path,
     stems: Mapping[str, StemAudio],
-    bad: Mapping[str, str],
-    mixture: Path | None,
+    mixture: Path,
     sample_rate: int,
     num_channels: int,
 ) -> float | None:
-    """What the stems do not explain of the mixture, in dB of its energy; None if not known."""
-    if mixture is None or bad or not stems:
-        return None
+    """What the stems do not explain of the mixture, see `residual_db`. Raises AudioDecodeError."""
     file = folder / "mixture.wav"
     try:
         convert_audio(mixture, file, sample_rate, num_channels)
         return residual_db(file, [folder / stem.file for stem in stems.values()])
-    except AudioDecodeError:
-        return None
     finally:
         file.unlink(missing_ok=True)
 
@@ -111,14 +112,12 @@ def _residual(
 def residual_db(mixture: Path, stems: list[Path]) -> float | None:
     """Energy of mixture minus sum of stems, in dB of the mixture's; None for a silent mixture."""
     whole_energy = rest_energy = 0.0
-    for whole, *parts in zip_longest(*map(read_blocks, [mixture, *stems])):
-        if whole is None:  # the stems go on where the mixture has ended
-            whole = np.zeros_like(max((p for p in parts if p is not None), key=len))
-        rest = whole.astype(np.float64)
-        for part in parts:
-            if part is not None:
-                length = min(len(part), len(rest))
-                rest[:length] -= part[:length]
-        whole_energy += float(np.square(whole, dtype=np.float64).sum())
+    for blocks in zip_longest(*map(read_blocks, [mixture, *stems])):
+        rest = np.zeros_like(max((b for b in blocks if b is not None), key=len), dtype=np.float64)
+        for block, sign in zip(blocks, [1, *[-1] * len(stems)], strict=True):
+            if block is not None:  # one that has ended is silent from there on
+                rest[: len(block)] += sign * block
         rest_energy += float((rest**2).sum())
+        if blocks[0] is not None:
+            whole_energy += float(np.square(blocks[0], dtype=np.float64).sum())
     return level_db(rest_energy / whole_energy) if whole_energy > 0 else None

@@ -1,0 +1,126 @@
+"""The command line as a person meets it: real processes, killed and started again."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+SLOW = ["stems.drums.training.steps=400", "training.checkpoint_seconds=0"]
+
+
+@pytest.fixture
+def waveband(tmp_path):
+    """Start `waveband` in a process of its own, with nothing in its environment but what a person has."""
+
+    def start(*arguments, **options):
+        hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            **options,
+        )
+
+    return start
+
+
+def finish(process):
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def test_run_prints_a_table_paths_and_one_json_object_as_its_last_line(waveband, songs, tiny, tmp_path):
+    status, out, err = finish(
+        waveband("run", "--input", songs, "--config", tiny, "--json", "training.steps=4")
+    )
+    assert status == 0, err
+    told = json.loads(out.splitlines()[-1])
+    assert set(told) == {"mix", "stems", "report", "bits_per_sample", "ran", "cached"}
+    assert set(told["bits_per_sample"]["drums"]) == {"heldout", "uniform", "unigram"}
+    assert "Held-out bits per sample" in out
+    for path in (told["mix"], told["report"], *told["stems"].values()):
+        assert Path(path).is_absolute()
+        assert path in out
+    assert soundfile.info(told["mix"]).samplerate == 2000
+    assert told["ran"][-1] == "mix"
+    assert "mlflow ui --backend-store-uri" in out
+    assert {path.name for path in tmp_path.iterdir()} <= {"songs", "tiny.yaml", "workspace"}
+
+
+def test_killed_in_mid_training_it_goes_on_and_ends_as_if_it_had_not_been(waveband, songs, tiny, tmp_path):
+    arguments = ("run", "--input", songs, "--config", tiny, "--json", *SLOW)
+    whole = json.loads(finish(waveband(*arguments, "--workspace", "undisturbed"))[1].splitlines()[-1])
+    process = waveband(*arguments)
+    killed_at = kill_when(process, lambda: newest_step(tmp_path / "workspace") > 100)
+    status, out, err = finish(waveband(*arguments))
+    assert status == 0, err
+    told = json.loads(out.splitlines()[-1])
+    assert "train-bass" in told["cached"]
+    assert "train-drums" in told["ran"]
+    first_line = re.search(r"train drums +(\d+)/400", err)
+    assert first_line
+    assert int(first_line[1]) > killed_at
+    assert told["bits_per_sample"] == whole["bits_per_sample"]
+    assert Path(told["mix"]).read_bytes() == Path(whole["mix"]).read_bytes()
+
+
+def test_a_foreseen_error_is_one_message_and_no_traceback(waveband, tmp_path):
+    (tmp_path / "empty").mkdir()
+    status, out, err = finish(waveband("run", "--input", tmp_path / "empty", "--config", "demo"))
+    assert status == 1
+    assert "Traceback" not in out + err
+    assert err.strip().splitlines()[-1].startswith("waveband: ")
+    assert "nothing at all" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--config", "albun"], "did you mean 'album'"),
+        (["training.stepz=3"], "did you mean 'steps'"),
+        (["training.steps"], "expected section.key=value"),
+    ],
+)
+def test_a_wrong_setting_is_told_at_once(waveband, songs, arguments, told):
+    started = time.monotonic()
+    status, _, err = finish(waveband("run", "--input", songs, *arguments))
+    assert status == 1
+    assert told in err
+    assert "Traceback" not in err
+    assert time.monotonic() - started < 10  # before any service is started
+
+
+def test_help_names_the_commands(waveband):
+    status, out, _ = finish(waveband("--help"))
+    assert status == 0
+    assert "run" in out
+    assert "demo" in out
+
+
+def newest_step(workspace):
+    steps = [int(path.name[5:]) for path in workspace.glob("work/*/checkpoints/step-*")]
+    return max(steps, default=0)
+
+
+def kill_when(process, condition, seconds=150):
+    """SIGKILL a process and all it started, as soon as a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "the moment to kill never came"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return 100

@@ -1,0 +1,176 @@
+"""What MLflow shows of a run: read back from a real store, through a real UI server, and without one."""
+
+import json
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks.tracking import EXPERIMENT, ui_command
+from tasks.workspace import Workspace
+
+
+@pytest.fixture
+def client(workspace):
+    return MlflowClient(tracking_uri=f"sqlite:///{workspace}/mlflow.db")
+
+
+def runs_of(client):
+    """Parents, newest first, each with its children by stem."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [
+        {
+            run.data.tags["stem"]: run
+            for run in runs
+            if run.data.tags.get("mlflow.parentRunId") == p.info.run_id
+        }
+        for p in parents
+    ]
+    return list(zip(parents, children, strict=True))
+
+
+def artifacts(client, run_id, folder=None):
+    return {item.path for item in client.list_artifacts(run_id, folder)}
+
+
+def test_one_parent_a_pipeline_run_and_one_child_a_stem(run, songs, client):
+    run(songs)
+    ((parent, children),) = runs_of(client)
+    assert parent.info.run_name == "songs tiny"
+    assert parent.info.status == "FINISHED"
+    assert set(children) == {"drums", "bass"}
+    assert all(child.info.status == "FINISHED" for child in children.values())
+
+
+def test_a_child_has_settings_dataset_curves_sound_picture_and_weights(run, songs, client):
+    result = run(songs, "stems.drums.training.steps=8")
+    ((_, children),) = runs_of(client)
+    drums = children["drums"]
+    assert drums.data.params["training.steps"] == "8"
+    assert children["bass"].data.params["training.steps"] == "6"
+    assert drums.data.params["model.dilation_cycle"] == "4"
+    (dataset,) = [item.dataset for item in drums.inputs.dataset_inputs]
+    assert len(dataset.digest) == 32
+    run_id = drums.info.run_id
+    steps = [m.step for m in client.get_metric_history(run_id, "train/bits_per_sample")]
+    assert steps == [2, 4, 6, 8]
+    assert [m.step for m in client.get_metric_history(run_id, "heldout/bits_per_sample")] == [3, 6, 8]
+    assert drums.data.metrics["train/scored_samples_per_second"] > 0
+    final = drums.data.metrics["final/heldout_bits_per_sample"]
+    assert final == pytest.approx(result.figures["drums"]["heldout"])
+    assert artifacts(client, run_id, "take") >= {"take/take.wav", "take/take.png", "take/reference.wav"}
+    assert artifacts(client, run_id, "model") >= {
+        "model/model.safetensors",
+        "model/config.json",
+        "model/loss.png",
+    }
+
+
+def test_the_parent_has_the_mix_the_config_and_the_page(run, songs, client):
+    result = run(songs)
+    ((parent, _),) = runs_of(client)
+    run_id = parent.info.run_id
+    assert artifacts(client, run_id) >= {"config.json", "report.html", "mix"}
+    copy = client.download_artifacts(run_id, "mix/mix.wav")
+    assert Path(copy).read_bytes() == result.output.mix.read_bytes()
+    assert parent.data.params["ingest.sample_rate"] == "2000"
+
+
+def test_a_reused_stem_is_as_complete_as_a_trained_one(run, songs, client):
+    run(songs)
+    run(songs, "stems.drums.training.steps=8")
+    (_, second), (_, first) = runs_of(client)
+    assert second["bass"].data.tags["waveband.reused"] == "true"
+    assert second["drums"].data.tags["waveband.reused"] == "false"
+    for name in ("train/bits_per_sample", "heldout/bits_per_sample", "final/heldout_bits_per_sample"):
+        told = [
+            [(m.step, m.value) for m in client.get_metric_history(child["bass"].info.run_id, name)]
+            for child in (first, second)
+        ]
+        assert told[0] == told[1] != []
+
+
+def test_a_failing_run_is_closed_as_failed(run, songs, client):
+    with pytest.raises(Exception, match="lower"):
+        run(
+            songs,
+            "training.learning_rate=1e30",
+            "training.clip_norm=1e30",
+            "training.warmup_steps=0",
+            "training.steps=50",
+        )
+    ((parent, children),) = runs_of(client)
+    assert parent.info.status == "FAILED"
+    assert {child.info.status for child in children.values()} == {"FAILED"}
+
+
+def test_an_mlflow_that_cannot_be_reached_stops_nothing(run, songs, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.warns(UserWarning, match="the run goes on"):
+        result = run(songs)
+    assert set(result.figures) == {"drums", "bass"}
+
+
+def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
+    run(songs)
+    run(songs, "stems.drums.training.steps=8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = shlex.split(ui_command(Workspace(root=workspace)))
+    assert command[0] == "mlflow"
+    server = subprocess.Popen(
+        [sys.executable, "-m", *command, "--port", str(port)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        base = f"http://127.0.0.1:{port}"
+        wait_for(f"{base}/health")
+        found = post(f"{base}/api/2.0/mlflow/runs/search", {"experiment_ids": ["1"]})
+        assert len(found["runs"]) == 6
+        assert "<html" in get(f"{base}/").decode().lower()
+        drums = next(run for run in found["runs"] if run["info"]["run_name"] == "drums")
+        sound = get(f"{base}/get-artifact?path=take/take.wav&run_uuid={drums['info']['run_id']}")
+        assert sound[:4] == b"RIFF"
+    finally:
+        import os
+        import signal
+
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+
+
+def wait_for(url, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            get(url)
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise TimeoutError(url)
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read()
+
+
+def post(url, body):
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
