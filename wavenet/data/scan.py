@@ -62,6 +62,8 @@ def scan_folder(root: Path, layout: str = "auto", track_stem: str = "mix") -> Sc
     """
     if not root.is_dir():
         raise NoAudioError(f"{root}: no such folder; --input expects a folder of audio files")
+    if not _is_text(str(root)):
+        raise NoAudioError(f"{str(root)!r}: its name is not valid UTF-8; rename it")
     audio, set_aside = _sort_files(root)
     if layout == "auto":
         layout = guess_layout(audio)

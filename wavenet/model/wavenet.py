@@ -5,6 +5,7 @@ sampling or training. The invariant: logits[:, :, t] depends on codes[:, t : t +
 and on nothing else.
 """
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -21,7 +22,9 @@ class WaveNet(nn.Module):
     def __init__(self, config: ModelConfig, quantization_channels: int) -> None:
         super().__init__()
         self.config, self.quantization_channels = config, quantization_channels
-        self.embedding = nn.Embedding(quantization_channels, config.residual_channels)
+        self.embedding = nn.Embedding.from_pretrained(
+            ordered_embedding(quantization_channels, config.residual_channels), freeze=False
+        )
         layers = [
             ResidualLayer(
                 config.residual_channels,
@@ -55,6 +58,19 @@ class WaveNet(nn.Module):
             x, skip = layer(x, num_outputs)
             skips = skips + skip
         return self.head(skips)
+
+
+def ordered_embedding(quantization_channels: int, channels: int) -> Tensor:
+    """Where the embedding starts: neighbouring levels close together, (quantization_channels, channels).
+
+    Sines and cosines of the companded amplitude, from half a period over all levels up to a quarter
+    period between neighbours. The paper's one-hot input knows no order of levels and has to learn it; see
+    docs/experiments.md for what that costs.
+    """
+    companded = torch.linspace(-1, 1, quantization_channels)[:, None]
+    octaves = torch.linspace(0, math.log2(quantization_channels) - 2, (channels + 1) // 2)
+    phases = companded * (math.pi / 2 * 2**octaves)
+    return torch.cat([phases.sin(), phases.cos()], dim=1)[:, :channels].contiguous()
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from wavenet.config import ModelConfig
+from wavenet.model.wavenet import ordered_embedding
 from wavenet.training.loop import create_model, window_loss
 
 CONFIGS = [
@@ -101,3 +102,13 @@ def test_the_same_seed_creates_the_same_weights_and_leaves_the_global_generator_
     assert torch.equal(torch.rand(1), expected)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("levels", "channels"), [(16, 1), (64, 7), (256, 32), (1024, 64)])
+def test_the_embedding_starts_with_neighbouring_levels_closest(levels, channels):
+    table = ordered_embedding(levels, channels)
+    assert table.shape == (levels, channels)
+    if channels > 1:
+        distances = torch.cdist(table, table) + torch.eye(levels) * 99
+        nearest = distances.argmin(dim=1)
+        assert ((nearest - torch.arange(levels)).abs() == 1).all()

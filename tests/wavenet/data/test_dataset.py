@@ -1,0 +1,218 @@
+"""Windows score no sample without its context, and none of another track.
+
+Codes of 65536 levels are wide enough to say where they come from: here a code is its track's number
+times 4096 plus its place in the track.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wavenet.audio.io import write_audio
+from wavenet.audio.mulaw import decode_mu_law
+from wavenet.config import ModelConfig, StemConfig
+from wavenet.data.dataset import (
+    CodeRun,
+    WindowSampler,
+    check_compatible,
+    load_runs,
+    scored_codes,
+    tile_windows,
+)
+from wavenet.data.shards import ShardFormat, StemSource, write_shards
+from wavenet.errors import IncompatibleDataError
+
+TRACK = 4096
+LENGTHS = st.lists(st.integers(1, 120), min_size=1, max_size=5)
+RATE = 2000
+
+
+def make_run(number, length, start=0):
+    codes = (number * TRACK + start + np.arange(length)).astype(np.uint16)
+    return CodeRun(f"{number:032x}", f"song {number}", start, codes)
+
+
+def make_runs(lengths):
+    return [make_run(number, length) for number, length in enumerate(lengths)]
+
+
+def is_unbroken(window):
+    """Whether a window is one stretch of one track."""
+    return (
+        np.array_equal(np.diff(window.astype(int)), np.ones(len(window) - 1))
+        and len(set(window // TRACK)) == 1
+    )
+
+
+def write_set(folder, tracks, levels=65536, segment_length=100, heldout_share=0.25):
+    """A shard set of tracks, each (length, split), whose codes say where they come from."""
+    sources = []
+    (folder / "shards").mkdir()
+    for number, (length, split) in enumerate(tracks):
+        codes = make_run(number, length).codes.astype(int) % levels
+        write_audio(folder / f"{number}.wav", decode_mu_law(codes, levels), RATE)
+        sources.append(StemSource(folder / f"{number}.wav", f"{number:032x}", f"song {number}", split))
+    fmt = ShardFormat("drums", RATE, levels, segment_length, heldout_share)
+    return folder / "shards", write_shards(sources, folder / "shards", fmt)
+
+
+def config_of(dilation_cycle, num_cycles=1):
+    return StemConfig(model=ModelConfig(dilation_cycle=dilation_cycle, num_cycles=num_cycles))
+
+
+def test_runs_are_whole_tracks(tmp_path):
+    folder, _ = write_set(tmp_path, [(950, "train"), (200, "heldout"), (100, "train"), (30, "train")])
+    runs = load_runs(folder, "train")
+    assert [(run.track, run.start_sample, len(run.codes)) for run in runs] == [
+        ("song 0", 0, 950),
+        ("song 2", 0, 100),
+        ("song 3", 0, 30),
+    ]
+    for run, number in zip(runs, (0, 2, 3), strict=True):
+        assert np.array_equal(run.codes, make_run(number, len(run.codes)).codes)
+    (heldout,) = load_runs(folder, "heldout")
+    assert np.array_equal(heldout.codes, make_run(1, 200).codes)
+
+
+def test_a_track_split_in_time_is_one_run_on_each_side(tmp_path):
+    folder, _ = write_set(tmp_path, [(1000, None), (850, None)])
+    train, heldout = load_runs(folder, "train"), load_runs(folder, "heldout")
+    assert [(run.start_sample, len(run.codes)) for run in train] == [(0, 800), (0, 700)]
+    assert [(run.start_sample, len(run.codes)) for run in heldout] == [(800, 200), (700, 150)]
+    for run in heldout:
+        assert np.array_equal(run.codes, make_run(int(run.track_id), len(run.codes), run.start_sample).codes)
+
+
+def test_a_split_of_nothing_has_no_runs(tmp_path):
+    folder, _ = write_set(tmp_path, [(300, "train")])
+    assert load_runs(folder, "heldout") == []
+
+
+@given(LENGTHS, st.integers(1, 60), st.integers(1, 60), st.integers(0, 5))
+def test_a_window_is_one_stretch_of_one_track_context_first(lengths, receptive_field, scored_length, seed):
+    runs = make_runs([*lengths, 70])
+    sampler = WindowSampler(runs, receptive_field, scored_length, 3, seed)
+    for step in range(4):
+        batch = sampler.batch(step)
+        assert batch.shape == (3, receptive_field + sampler.scored_length)
+        for window in batch:
+            assert is_unbroken(window)
+            scored = window[receptive_field:] % TRACK  # places in the track
+            assert scored.min() >= receptive_field
+
+
+@given(LENGTHS, st.integers(1, 60), st.integers(1, 60))
+def test_tiles_score_every_sample_that_has_its_context_exactly_once(lengths, receptive_field, scored_length):
+    runs = make_runs([*lengths, 70])
+    windows = list(tile_windows(runs, receptive_field, scored_length))
+    scored = np.concatenate([window[receptive_field:] for window in windows])
+    scorable = [code for run in runs for code in run.codes[receptive_field:]]
+    assert scored.tolist() == scorable == scored_codes(runs, receptive_field).tolist()
+    for window in windows:
+        assert is_unbroken(window)
+        assert receptive_field < len(window) <= receptive_field + scored_length
+
+
+def test_windows_of_a_set_on_disk_say_where_they_come_from(tmp_path):
+    folder, _ = write_set(tmp_path, [(950, "train"), (430, "train"), (700, "heldout")])
+    sampler = WindowSampler(load_runs(folder, "train"), 200, 90, 8, seed=0)
+    batches = np.concatenate([sampler.batch(step) for step in range(20)])
+    assert all(is_unbroken(window) for window in batches)
+    assert set(batches[:, 0] // TRACK) == {0, 1}
+    assert (batches[:, 200:] % TRACK).min() >= 200
+
+
+def test_every_place_of_every_run_is_equally_likely():
+    runs = make_runs([12, 31, 15, 11])  # 3 + 22 + 6 + 2 places
+    sampler = WindowSampler(runs, 6, 4, 1000, seed=0)
+    starts = np.concatenate([sampler.batch(step)[:, 0] for step in range(33)])
+    places, counts = np.unique(starts, return_counts=True)
+    expected = [run.codes[i] for run in runs for i in range(len(run.codes) - 10 + 1)]
+    assert places.tolist() == expected
+    assert counts.min() > 850
+    assert counts.max() < 1150
+
+
+def test_a_batch_depends_on_the_seed_and_the_step_alone():
+    runs = make_runs([500, 300])
+    one, other = WindowSampler(runs, 20, 30, 4, seed=7), WindowSampler(runs, 20, 30, 4, seed=7)
+    forward = [one.batch(step) for step in range(5)]
+    backward = [other.batch(step) for step in reversed(range(5))][::-1]
+    assert np.array_equal(forward, backward)
+    assert not np.array_equal(forward[0], forward[1])
+    assert not np.array_equal(forward[0], WindowSampler(runs, 20, 30, 4, seed=8).batch(0))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "scored_length"), [([100], 40), ([61], 1), ([100, 90], 40), ([500, 90], 64)]
+)
+def test_the_scored_part_shrinks_to_what_the_longest_run_allows(lengths, scored_length):
+    sampler = WindowSampler(make_runs(lengths), 60, 64, 2, seed=0)
+    assert sampler.scored_length == scored_length
+    assert sampler.window_length == 60 + scored_length
+
+
+@pytest.mark.parametrize("lengths", [[], [1], [60], [60, 10]])
+def test_runs_without_one_whole_context_are_refused(lengths):
+    runs = make_runs(lengths)
+    with pytest.raises(IncompatibleDataError, match=rf"has {max(lengths, default=0)} samples, .* needs 61"):
+        WindowSampler(runs, 60, 64, 2, seed=0)
+    with pytest.raises(IncompatibleDataError, match=r"lower model\.dilation_cycle"):
+        list(tile_windows(runs, 60, 64))
+
+
+def test_nothing_scored_is_no_codes():
+    assert len(scored_codes([], 10)) == 0
+    assert len(scored_codes(make_runs([10]), 10)) == 0
+
+
+def test_a_set_that_fits_is_accepted(tmp_path):
+    _, manifest = write_set(tmp_path, [(300, "train"), (200, "heldout")], levels=256)
+    check_compatible(manifest, config_of(dilation_cycle=7))  # a receptive field of 128
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(1024, True), (1025, False), (65536, False)])
+def test_more_levels_than_a_softmax_has_are_refused(tmp_path, levels, fits):
+    _, manifest = write_set(tmp_path, [(300, "train"), (200, "heldout")], levels=levels)
+    if fits:
+        check_compatible(manifest, config_of(2))
+    else:
+        with pytest.raises(
+            IncompatibleDataError, match=rf"drums: the shards have {levels} levels.*lower quant"
+        ):
+            check_compatible(manifest, config_of(2))
+
+
+@pytest.mark.parametrize(
+    ("tracks", "missing"),
+    [([(300, "train")], "heldout"), ([(300, "heldout")], "train"), ([(100, None)], "heldout"), ([], "train")],
+)
+def test_a_set_without_training_or_heldout_audio_is_refused(tmp_path, tracks, missing):
+    _, manifest = write_set(tmp_path, tracks, levels=256)
+    with pytest.raises(IncompatibleDataError, match=rf"drums: no {missing} audio .*add audio or lower seg"):
+        check_compatible(manifest, config_of(2))
+
+
+@pytest.mark.parametrize(
+    ("tracks", "told"),
+    [
+        ([(100, "train"), (128, "train"), (300, "heldout")], "the longest train audio has 128 samples"),
+        ([(300, "train"), (128, "heldout"), (90, "heldout")], "the longest heldout audio has 128 samples"),
+        ([(450, None)], "the longest heldout audio has 50 samples"),  # its last segment
+        ([(110, None)], "the longest train audio has 100 samples"),
+    ],
+)
+def test_audio_shorter_than_the_receptive_field_is_refused(tmp_path, tracks, told):
+    _, manifest = write_set(tmp_path, tracks, levels=256, heldout_share=0.1)
+    with pytest.raises(IncompatibleDataError, match=rf"drums: {told}, .* needs 129; lower model\.dilation_c"):
+        check_compatible(manifest, config_of(dilation_cycle=7))
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_what_is_accepted_has_a_window_on_either_side(tmp_path, split):
+    folder, manifest = write_set(tmp_path, [(129, "train"), (129, "heldout")], levels=256)
+    check_compatible(manifest, config_of(dilation_cycle=7))
+    runs = load_runs(folder, split)
+    assert WindowSampler(runs, 128, 64, 2, seed=0).scored_length == 1
+    assert len(list(tile_windows(runs, 128, 1))) == 1
