@@ -29,14 +29,17 @@ from wavenet.files import new_folder, publish_folder, read_json, write_json
 Waveform = NDArray[np.float64]
 Pcm = NDArray[np.int16]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 STEMS = ("drums", "bass", "keys")
 SONG_FILES = (*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "notes.mid")
 STEM_PEAKS_DBFS = {"drums": -6.0, "bass": -10.0, "keys": -10.0}
-MIXTURE_PEAK_DBFS = -0.6  # far enough from full scale that rounded stems cannot overflow
+MIXTURE_PEAK_DBFS = -0.6  # far enough from full scale that rounding and the room cannot overflow
 LOWEST_SAMPLE_RATE = 8000  # Hz: below it the hi-hat's band does not exist
 SHORTEST_SONG = 2.0  # seconds
 FADE_SECONDS = 0.03
+ROOM_DBFS = -72.0
+"""Noise of the room each stem was played in. In digital silence a network that has hardly heard any
+stays silent for ever; a record never is."""
 
 
 class AlbumFolderError(WavebandError, FileExistsError):
@@ -46,7 +49,7 @@ class AlbumFolderError(WavebandError, FileExistsError):
 def write_demo_album(
     folder: Path,
     *,
-    num_songs: int = 6,
+    num_songs: int = 8,
     seconds: float = 24.0,
     sample_rate: int = 16000,
     seed: int = 0,
@@ -135,6 +138,7 @@ def write_song(folder: Path, seconds: float, sample_rate: int, rng: np.random.Ge
             "keys": render_keys(parts["keys"], sheet, sample_rate),
         }
     )
+    stems = {stem: pcm + room_tone(len(pcm), rng) for stem, pcm in stems.items()}
     mixture = np.sum(list(stems.values()), axis=0, dtype=np.int16)
     folder.mkdir()
     for name, pcm in {**stems, "mixture": mixture}.items():
@@ -155,6 +159,11 @@ def balance_stems(stems: Mapping[str, Waveform]) -> dict[str, Pcm]:
     mixture_peak = np.max(np.abs(sum(levelled.values())))
     gain = min(1.0, decibels(MIXTURE_PEAK_DBFS) / mixture_peak)
     return {stem: np.round(32767 * gain * w).astype(np.int16) for stem, w in levelled.items()}
+
+
+def room_tone(num_samples: int, rng: np.random.Generator) -> Pcm:
+    """Faint white noise, (num_samples,), 16-bit."""
+    return np.round(32767 * decibels(ROOM_DBFS) * rng.standard_normal(num_samples)).astype(np.int16)
 
 
 def decibels(level: float) -> float:
@@ -223,11 +232,11 @@ def snare(sample_rate: int, rng: np.random.Generator) -> Waveform:
 
 
 def closed_hat(sample_rate: int, rng: np.random.Generator) -> Waveform:
-    """A closed hi-hat: a short tick of high noise."""
-    time = times(0.1, sample_rate)
+    """A closed hi-hat: a short tick of high noise, and a faint ring on to the next one."""
+    time = times(0.4, sample_rate)
     band = butter(4, 3000, "highpass", fs=sample_rate, output="sos")
     noise: Waveform = sosfilt(band, rng.normal(size=len(time)))
-    return 0.12 * noise * np.exp(-time / 0.012)
+    return 0.12 * noise * (np.exp(-time / 0.012) + 0.15 * np.exp(-time / 0.08))
 
 
 def bass_note(note: Note, sheet: LeadSheet, sample_rate: int) -> Waveform:
