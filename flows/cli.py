@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.runtime import prepare_environment
+from wavenet.data.scan import NOT_AUDIO
 from wavenet.errors import WavebandError
 
 if TYPE_CHECKING:
@@ -96,14 +97,23 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
             stem, *(f"{bits[name]:.3f}" for name in ("heldout", "uniform", "unigram")), f"{share:.0%}"
         )
     console.print(table)
-    for name, reason in result.set_aside:
-        console.print(f"set aside  {name}: {reason}", markup=False)
+    print_set_aside(console, result.set_aside)
     console.print(f"ran {len(result.ran)} tasks, reused {len(result.cached)}")
     console.print(f"mix     {result.output.mix}", markup=False)
     for path in result.output.stems.values():
         console.print(f"stem    {path}", markup=False)
     console.print(f"report  {result.output.report}", markup=False)
     console.print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}", markup=False)
+
+
+def print_set_aside(console: Console, set_aside: list[tuple[str, str]]) -> None:
+    """What was not used and why; files that are no audio by their name are only counted."""
+    others = [name for name, reason in set_aside if reason.startswith(NOT_AUDIO)]
+    for name, reason in set_aside:
+        if name not in others:
+            console.print(f"set aside  {name}: {reason}", markup=False)
+    if others:
+        console.print(f"{len(others)} other files are no audio by their name; the report lists them")
 
 
 def summary(result: "PipelineResult") -> dict[str, object]:

@@ -1,6 +1,8 @@
 """Separation: from a finished track to a track of stems."""
 
+import functools
 from dataclasses import asdict
+from typing import Any
 
 from tasks.caching import cached_task
 from tasks.records import TrackRecord
@@ -13,10 +15,10 @@ from wavenet.files import digest_json
 @cached_task(version="1", run_name="separate-{track.name}")
 def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig) -> TrackRecord:
     """Separate a finished track with Demucs. The new track keeps the id, and so the split, of the old."""
-    from wavenet.audio.separation import load_separator, separate_file  # torch takes seconds to import
+    from wavenet.audio.separation import separate_file  # torch takes seconds to import
 
     (audio,) = track.track.stems.values()
-    separator = load_separator(config)
+    separator = load_once(config)
     with workspace.new_folder("tracks") as folder:
         source = workspace.path(track.folder) / audio.file
         stats, sample_rate, residual_db = separate_file(separator, source, folder)
@@ -35,3 +37,11 @@ def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig)
             name=track.name,
             track=separated,
         )
+
+
+@functools.lru_cache(maxsize=1)
+def load_once(config: SeparationConfig) -> Any:
+    """The separator of these settings, kept for the next track."""
+    from wavenet.audio.separation import load_separator
+
+    return load_separator(config)

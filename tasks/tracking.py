@@ -186,9 +186,11 @@ class PipelineTracker:
             return found.experiment_id
         in_database = self.uri.startswith("sqlite:")  # then MLflow's default is the current folder
         place = (self.workspace.root / "mlflow-artifacts").as_uri() if in_database else None
-        return self.client.create_experiment(EXPERIMENT, artifact_location=place)
+        tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view for training runs
+        return self.client.create_experiment(EXPERIMENT, artifact_location=place, tags=tags)
 
     def _create_run(self, name: str, tags: Mapping[str, str]) -> str:
+        tags = {"mlflow.user": os.environ.get("USER", "unknown"), "mlflow.source.name": "waveband", **tags}
         return self.client.create_run(self.experiment, run_name=name, tags=dict(tags)).info.run_id
 
     def _log_dataset(self, run_id: str, stem: str, shards: ShardsRecord, folder: Path) -> None:

@@ -20,6 +20,9 @@ MIXTURE = "mixture"
 KNOWN_STEMS = frozenset(
     {"drums", "bass", "other", "vocals", "guitar", "piano", "keys", "strings", "synth", MIXTURE}
 )
+NOT_AUDIO = "not an audio file by its name"
+"""How the reason begins for a cover, a score or a text: expected beside music, and no loss."""
+
 STEMS_TO_BE_SURE = 2
 """A folder with so many files named like stems is a song of stems."""
 LONGEST_STEM_NAME = 32
@@ -141,7 +144,7 @@ def _why_not(path: Path) -> str | None:
     if path.name.startswith("."):
         return "a hidden file"
     if path.suffix.lower() not in AUDIO_SUFFIXES:
-        return f"not an audio file by its name ({path.suffix or 'no suffix'})"
+        return f"{NOT_AUDIO} ({path.suffix or 'no suffix'})"
     if not path.is_file():  # opening a pipe would wait for ever
         return "no file, but a pipe, a device or a link to nothing"
     return None

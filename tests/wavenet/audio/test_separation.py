@@ -1,6 +1,5 @@
 """Separation drives the stock Demucs, offline, and changes nothing of what it computes."""
 
-import json
 import os
 import random
 import subprocess
@@ -12,7 +11,6 @@ import pytest
 import soundfile
 import torch
 from huggingface_hub import constants
-from safetensors.torch import save_file
 
 from wavenet.audio.io import level_db, write_audio
 from wavenet.audio.separation import load_separator, separate_file
@@ -26,43 +24,6 @@ from wavenet.audio.separation import load_separator
 from wavenet.config import SeparationConfig
 load_separator(SeparationConfig(device="cpu"))
 """
-REVISION = "0" * 40
-TINY = {
-    "samplerate": RATE,
-    "segment": 1,
-    "channels": 4,
-    "growth": 2,
-    "nfft": 512,
-    "depth": 3,
-    "t_layers": 1,
-    "t_heads": 2,
-    "bottom_channels": 0,
-    "dconv_depth": 1,
-    "dconv_comp": 4,
-    "t_hidden_scale": 1.0,
-    "audio_channels": 2,
-}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A Hugging Face cache that holds a tiny `htdemucs`, random weights, no pickle."""
-    from demucs.htdemucs import HTDemucs
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = HTDemucs(STEMS, **TINY)
-    cache = tmp_path_factory.mktemp("hub")
-    repo = cache / "models--adefossez--HTDemucs"
-    snapshot = repo / "snapshots" / REVISION
-    snapshot.mkdir(parents=True)
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(REVISION)
-    (snapshot / "htdemucs.yaml").write_text("models: ['tiny']\n")
-    metadata = {"klass": "demucs.htdemucs.HTDemucs", "args": json.dumps([STEMS]), "kwargs": json.dumps(TINY)}
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, snapshot / "tiny.safetensors", metadata=metadata)
-    return cache
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +40,8 @@ def no_network(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def separator(monkeypatch, weights):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(weights))
+def separator(monkeypatch, tiny_demucs):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tiny_demucs))
     return load_separator(SeparationConfig(enabled=True, device="cpu"))
 
 
@@ -169,8 +130,8 @@ def test_silence_separates_into_silence_and_has_no_residual(separator, folder, t
     assert all(stat.level_db < -100 for stat in stats.values())
 
 
-def test_a_track_that_cannot_be_separated_is_named_with_a_remedy(monkeypatch, weights, mixture, folder):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(weights))
+def test_a_track_that_cannot_be_separated_is_named_with_a_remedy(monkeypatch, tiny_demucs, mixture, folder):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tiny_demucs))
     separator = load_separator(SeparationConfig(device="cuda:99"))
     with pytest.raises(SeparationError, match=r"(?s)^mixture\.wav: Demucs failed .*separation\.device=cpu"):
         separate_file(separator, mixture, folder)
@@ -200,8 +161,8 @@ def test_pickled_weights_are_never_downloaded_in_their_place(model):
         load_separator(SeparationConfig(model=model, device="cpu"))
 
 
-def test_a_model_may_be_named_with_its_place_on_the_hub(monkeypatch, weights):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(weights))
+def test_a_model_may_be_named_with_its_place_on_the_hub(monkeypatch, tiny_demucs):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tiny_demucs))
     for name in ("htdemucs", "hf://htdemucs", "hf://adefossez/htdemucs"):
         assert load_separator(SeparationConfig(model=name, device="cpu")).samplerate == RATE
 
