@@ -1,5 +1,7 @@
 """The main flow: from a folder of records to a mix."""
 
+import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from prefect import flow, runtime
@@ -10,18 +12,21 @@ from flows.ledger import Ledger
 from tasks.generate import choose_primes, generate
 from tasks.ingest import ingest, song_record
 from tasks.mix import mix
+from tasks.progress import clock
 from tasks.publish import Output, StemRecords, publish_output
-from tasks.records import ModelRecord, Prime, ShardsRecord, TakeRecord, TrackRecord
-from tasks.separate import separate
+from tasks.records import ModelRecord, Prime, ShardsRecord, SongRecord, TakeRecord, TrackRecord
+from tasks.separate import digest_weights, separate
 from tasks.shards import BandPlan, plan_band, shards
 from tasks.tracking import PipelineTracker, flatten, tracked_run
 from tasks.train import train
 from tasks.workspace import Workspace
 from wavenet.config import Config, load_config, num_generated_samples
-from wavenet.data.dataset import check_compatible
-from wavenet.data.scan import Scan, scan_folder
+from wavenet.data.dataset import check_compatible, short_tracks
+from wavenet.data.scan import WORKSPACE_MARK, Scan, SetAside, scan_folder
 from wavenet.data.shards import read_manifest
-from wavenet.errors import ConfigError, IncompatibleDataError, NoAudioError
+from wavenet.data.splits import SPLITS
+from wavenet.errors import AudioDecodeError, ConfigError, IncompatibleDataError, NoAudioError
+from wavenet.files import write_text
 
 
 class PipelineResult(BaseModel):
@@ -52,6 +57,7 @@ def build_and_train(
     place = Workspace(root=workspace.resolve())
     name = f"{input.resolve().name} {' '.join(Path(c).stem for c in config)}"
     ledger = Ledger()
+    write_text(place.path(WORKSPACE_MARK), "made by Waveband\n")
     scan = scan_folder(input, settings.ingest.layout, settings.ingest.track_stem)
     tags = {"prefect.flow_run_id": str(runtime.flow_run.id), "input": str(input)}
     with tracked_run(place, name, flatten(settings.model_dump(mode="json")), tags) as tracker:
@@ -59,8 +65,9 @@ def build_and_train(
         tracks = ingest_songs(place, scan, settings, ledger)
         plan = plan_band(tracks, settings)
         plan.set_aside[:0] = [(item.path, item.reason) for item in scan.set_aside]
-        check_names(settings, plan, retrain)
         shard_sets = write_shard_sets(place, plan, settings, ledger)
+        check_names(settings, shard_sets, retrain)
+        tell_plan(place, shard_sets, plan)
         primes = find_primes(place, shard_sets, settings)
         band = {}
         for stem, shard_set in shard_sets.items():
@@ -88,50 +95,80 @@ def ingest_songs(place: Workspace, scan: Scan, settings: Config, ledger: Ledger)
     """Decode all songs, and separate finished tracks where that is asked for."""
     separating = settings.separation.enabled and scan.layout == "album"
     sample_rate, num_channels = (44100, 2) if separating else (settings.ingest.sample_rate, 1)
+    songs = readable_songs(scan)
     calls = [
         {
             "workspace": place,
-            "song": song_record(song),
+            "song": song,
             "sample_rate": sample_rate,
             "num_channels": num_channels,
         }
-        for song in scan.songs
+        for song in songs
     ]
     decoded = ledger.call_all("ingest", ingest, calls)
     # a reused record has the name under which its audio was first seen; names are no content
-    tracks = [record.named(song.name) for record, song in zip(decoded, scan.songs, strict=True)]
+    tracks = [record.named(song.name) for record, song in zip(decoded, songs, strict=True)]
     return separate_tracks(place, tracks, settings, ledger) if separating else tracks
+
+
+def readable_songs(scan: Scan) -> list[SongRecord]:
+    """Records of the songs whose files can be read; the others are set aside in the scan."""
+    songs = []
+    for song in scan.songs:
+        try:
+            songs.append(song_record(song))
+        except AudioDecodeError as error:
+            scan.set_aside.append(SetAside(song.name, str(error)))
+    return songs
 
 
 def separate_tracks(
     place: Workspace, tracks: list[TrackRecord], settings: Config, ledger: Ledger
 ) -> list[TrackRecord]:
     """Stems of each finished track, one track after another; what could not be decoded stays as it is."""
+    weights = digest_weights(settings.separation)
     return [
-        ledger.call(separate, workspace=place, track=record, config=settings.separation).named(record.name)
+        ledger.call(
+            separate, workspace=place, track=record, config=settings.separation, weights=weights
+        ).named(record.name)
         if record.track.stems
         else record
         for record in tracks
     ]
 
 
-def check_names(settings: Config, plan: BandPlan, retrain: list[str]) -> None:
-    """Refuse a run without a stem, and settings for stems that there are none of."""
-    if not plan.stems:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.set_aside[:5])
-        raise NoAudioError(f"no usable audio: all {len(plan.set_aside)} files were set aside ({reasons})")
-    named = {"stems": settings.stems, "mix.gains_db": settings.mix.gains_db, "--retrain": retrain}
+def check_names(settings: Config, stems: Collection[str], retrain: list[str]) -> None:
+    """Refuse settings for stems that there are none of."""
+    named = {
+        "ingest.stems": settings.ingest.stems or [],
+        "stems": settings.stems,
+        "mix.gains_db": settings.mix.gains_db,
+        "--retrain": retrain,
+    }
     for where, names in named.items():
-        if unknown := sorted(set(names) - set(plan.stems)):
+        if unknown := sorted(set(names) - set(stems)):
             raise ConfigError(
-                f"{where}: {', '.join(unknown)} is not among the stems of this input: {', '.join(plan.stems)}"
+                f"{where}: {', '.join(unknown)} is not among the stems to be trained: {', '.join(stems)}"
             )
+
+
+def tell_plan(place: Workspace, shard_sets: dict[str, ShardsRecord], plan: BandPlan) -> None:
+    """What is going to be trained on how much, before hours are spent on it."""
+    for stem, record in shard_sets.items():
+        manifest = read_manifest(place.path(record.folder))
+        train, heldout = (clock(manifest.num_samples(split) / manifest.sample_rate) for split in SPLITS)
+        print(f"{stem:<16} {train} to train on, {heldout} held out", file=sys.stderr)
+    if plan.set_aside:
+        print(f"{len(plan.set_aside)} files or stems are set aside; the end tells why", file=sys.stderr)
 
 
 def write_shard_sets(
     place: Workspace, plan: BandPlan, settings: Config, ledger: Ledger
 ) -> dict[str, ShardsRecord]:
     """One shard set a stem. A stem whose shards cannot train its model is set aside with the reason."""
+    if not plan.stems:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.set_aside[:5])
+        raise NoAudioError(f"no usable audio: all {len(plan.set_aside)} files were set aside ({reasons})")
     calls = [
         {
             "workspace": place,
@@ -149,8 +186,10 @@ def write_shard_sets(
     fitting = {}
     for stem, record in records.items():
         try:
-            check_compatible(read_manifest(place.path(record.folder)), settings.for_stem(stem))
+            manifest = read_manifest(place.path(record.folder))
+            check_compatible(manifest, settings.for_stem(stem))
             fitting[stem] = record
+            plan.notes.extend(short_tracks(stem, manifest, settings.for_stem(stem)))
         except IncompatibleDataError as error:
             plan.set_aside.append((stem, str(error)))
     if not fitting:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from flows.runtime import prepare_environment
 from wavenet.data.scan import NOT_AUDIO
-from wavenet.errors import WavebandError
+from wavenet.errors import ConfigError, WavebandError
 
 if TYPE_CHECKING:
     from flows.build_and_train import PipelineResult
@@ -68,6 +68,8 @@ def run_pipeline(
     from wavenet.config import load_config
 
     load_config(config, overrides)  # a typing error is told before any service starts
+    check_path("--input", input)
+    check_path("--workspace", workspace)
     prepare_environment(workspace)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -80,6 +82,14 @@ def run_pipeline(
     print_result(result, workspace)
     if as_json:
         print(json.dumps(summary(result), ensure_ascii=False))
+
+
+def check_path(option: str, path: Path) -> None:
+    """Refuse a path that services cannot be told of: it goes into URIs and JSON."""
+    if any(char in str(path.resolve()) for char in "?%#") and option == "--workspace":
+        raise ConfigError(f"{option}: {path.resolve()} has one of ? % # in it; choose another folder")
+    if not str(path).isprintable():
+        raise ConfigError(f"{option}: {printable(str(path))} is not printable text; rename the folder")
 
 
 def print_result(result: "PipelineResult", workspace: Path) -> None:
@@ -97,23 +107,27 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
             stem, *(f"{bits[name]:.3f}" for name in ("heldout", "uniform", "unigram")), f"{share:.0%}"
         )
     console.print(table)
-    print_set_aside(console, result.set_aside)
-    console.print(f"ran {len(result.ran)} tasks, reused {len(result.cached)}")
-    console.print(f"mix     {result.output.mix}", markup=False)
+    print_set_aside(result.set_aside)
+    print(f"ran {len(result.ran)} tasks, reused {len(result.cached)}")
+    print(f"mix     {result.output.mix}")
     for path in result.output.stems.values():
-        console.print(f"stem    {path}", markup=False)
-    console.print(f"report  {result.output.report}", markup=False)
-    console.print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}", markup=False)
+        print(f"stem    {path}")
+    print(f"report  {result.output.report}")
+    print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
 
 
-def print_set_aside(console: Console, set_aside: list[tuple[str, str]]) -> None:
+def print_set_aside(set_aside: list[tuple[str, str]]) -> None:
     """What was not used and why; files that are no audio by their name are only counted."""
-    others = [name for name, reason in set_aside if reason.startswith(NOT_AUDIO)]
-    for name, reason in set_aside:
-        if name not in others:
-            console.print(f"set aside  {name}: {reason}", markup=False)
-    if others:
-        console.print(f"{len(others)} other files are no audio by their name; the report lists them")
+    told = [(name, reason) for name, reason in set_aside if not reason.startswith(NOT_AUDIO)]
+    for name, reason in told:
+        print(f"set aside  {printable(name)}: {printable(reason)}")
+    if others := len(set_aside) - len(told):
+        print(f"{others} other files are no audio by their name; the report lists them")
+
+
+def printable(text: str) -> str:
+    """A name as one line that cannot steer a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def summary(result: "PipelineResult") -> dict[str, object]:
@@ -131,10 +145,19 @@ def summary(result: "PipelineResult") -> dict[str, object]:
 def main() -> None:
     """Entry point: foreseen errors as one message, Ctrl-C as one line."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name the terminal has no letters for
     try:
         app()
     except WavebandError as error:
         print(f"waveband: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        print(
+            f"waveband: {error.strerror or error}: {error.filename or ''}; nothing is lost, run again "
+            "when it is mended",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)

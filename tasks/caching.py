@@ -16,10 +16,12 @@ from typing import Any, get_type_hints
 from prefect import Task, task
 from prefect.states import Completed
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
-from tasks.records import Record
+from tasks.records import Record, StoredRecord
 from tasks.workspace import Workspace
-from wavenet.files import digest_json, read_json, write_json
+from wavenet.config import NO_CONTENT
+from wavenet.files import digest_json, read_json, sizes_of_files, write_json
 
 CACHED = "Cached"
 
@@ -34,7 +36,8 @@ def describe(value: Any) -> Any:
     if isinstance(value, Record):
         return {"record": type(value).__name__, "digest": value.digest}
     if isinstance(value, BaseModel):
-        return {name: describe(getattr(value, name)) for name in type(value).model_fields}
+        fields = type(value).model_fields
+        return {name: describe(getattr(value, name)) for name, field in fields.items() if has_content(field)}
     if isinstance(value, dict):
         return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -44,19 +47,31 @@ def describe(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} may not cross a task border; pass a record")
 
 
-def read_result(workspace: Workspace, key: str, record_type: type[Record]) -> Record | None:
+def has_content(field: FieldInfo) -> bool:
+    """Whether a setting is part of a key; some decide only where or how often something is done."""
+    return field.json_schema_extra != NO_CONTENT
+
+
+def read_result(workspace: Workspace, key: str, record_type: type[StoredRecord]) -> StoredRecord | None:
     """The stored record of a key, or None where there is none or its files are gone."""
     try:
-        record = record_type.model_validate(read_json(workspace.results / f"{key}.json"))
-    except (FileNotFoundError, ValueError, ValidationError):
+        stored = read_json(workspace.results / f"{key}.json")
+        record = record_type.model_validate(stored["record"])
+        return record if stored["files"] == sizes_of_files(workspace.path(record.folder)) else None
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
-    return record if all(workspace.path(folder).is_dir() for folder in record.folders()) else None
+
+
+def write_result(workspace: Workspace, key: str, record: StoredRecord) -> None:
+    """Store the record of a key, and the sizes of the files it stands for."""
+    files = sizes_of_files(workspace.path(record.folder))
+    write_json(workspace.results / f"{key}.json", {"record": record.model_dump(mode="json"), "files": files})
 
 
 def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) -> Callable[[Callable], Task]:
     """Make a function a Prefect task that is computed once for each content of its inputs.
 
-    The function takes a `workspace` and returns a Record, as annotated. Parameters in `ignore` are not
+    The function takes a `workspace` and returns a StoredRecord, as annotated. Parameters in `ignore` are not
     part of the key. If it takes `scratch`, it gets a folder of that key's own, kept until its result is
     stored, so that an interrupted run can go on. The task takes one parameter more, `refresh`: compute
     even if there is a result. A task run that reuses a result ends in the state `Cached`.
@@ -76,7 +91,7 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
                     return Completed(name=CACHED, message=f"reused {key}", data=record)
                 scratch = {"scratch": workspace.work(key)} if "scratch" in signature.parameters else {}
                 record = function(workspace=workspace, **scratch, **inputs)
-                write_json(workspace.results / f"{key}.json", record.model_dump(mode="json"))
+                write_result(workspace, key, record)
                 shutil.rmtree(workspace.work(key), ignore_errors=True)
                 return record
 

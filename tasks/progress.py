@@ -6,7 +6,7 @@ Written to standard error, so that standard output stays the result's.
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from wavenet.training.metrics import HELDOUT_BITS, SPEED, STEP, TRAIN_BITS
 
@@ -24,8 +24,9 @@ class Progress:
         self.lock = threading.Lock()
 
     def start_at(self, done: int) -> None:
-        """What an earlier session did counts as done and not for the time left."""
+        """Begin at what is done already, and say so."""
         self.done = self.first = done
+        print(f"{self.label:<16} goes on from {done}/{self.total}", file=sys.stderr, flush=True)
 
     def update(self, done: int, text: str = "") -> None:
         """Set how much is done; show it if it is time to, and always at the end."""
@@ -37,7 +38,7 @@ class Progress:
                 self._show(last=done >= self.total)
 
     def advance(self) -> None:
-        """One more is done."""
+        """One more is done. For one thread that counts."""
         self.update(self.done + 1)
 
     def _show(self, last: bool) -> None:
@@ -62,13 +63,17 @@ class TrainingProgress:
         self.progress = Progress(f"train {stem}", steps)
         self.latest: dict[str, float] = {}
 
+    def begin(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """What earlier sessions did counts as done and not for the time left."""
+        for row in rows:
+            self.latest.update(row)
+        if rows:
+            self.progress.start_at(int(rows[-1][STEP]))
+
     def report(self, row: Mapping[str, float]) -> None:
         self.latest.update(row)
-        step = int(row[STEP])
-        if not self.progress.first and SPEED not in self.latest:
-            self.progress.start_at(step)
         if TRAIN_BITS in row:
-            self.progress.update(step, self._text())
+            self.progress.update(int(row[STEP]), self._text())
 
     def _text(self) -> str:
         parts = [f"{self.latest[TRAIN_BITS]:.3f} bits"]

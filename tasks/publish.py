@@ -7,7 +7,7 @@ so nothing is ever overwritten, and an older mix can be heard beside a newer one
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -73,12 +73,11 @@ def publish_output(
     return Output(mix=place / MIX, stems=stems, report=place / REPORT)
 
 
-def _file_names(stems: Iterable[str]) -> dict[str, str]:
-    """A file name for each stem: its own where that is plain ASCII, else numbered so that none collide."""
-    return {
-        stem: stem if safe_name(stem) == stem else f"{number}-{safe_name(stem)}".rstrip("-")
-        for number, stem in enumerate(stems)
-    }
+def _file_names(stems: Collection[str]) -> dict[str, str]:
+    """A file name for each stem: its own if all are plain ASCII, else numbered so that none collide."""
+    if all(safe_name(stem) == stem for stem in stems):
+        return {stem: stem for stem in stems}
+    return {stem: f"{number}-{safe_name(stem)}".rstrip("-") for number, stem in enumerate(stems)}
 
 
 def _page(
@@ -128,6 +127,7 @@ def _section(workspace: Workspace, config: Config, stem: str, records: StemRecor
         reference=take / REFERENCE if heard else None,
         reference_mel=take / REFERENCE_MEL if heard else None,
         loss_curve=model / LOSS_CURVE,
+        gain_db=config.mix.gains_db.get(stem, 0.0),
     )
 
 
@@ -137,6 +137,7 @@ def _tracks(plan: BandPlan) -> list[tuple[str, str]]:
     for stem_plan in plan.stems.values():
         for record in stem_plan.tracks:
             split = "held out" if record.track.track_id in stem_plan.heldout else "train"
+            split = split if stem_plan.by_track else "train, its end held out"
             seconds = max(s.num_samples for s in record.track.stems.values()) / record.track.sample_rate
             note = f"{split}, {seconds:.1f} s, {', '.join(record.track.stems)}"
             if record.track.residual_db is not None:

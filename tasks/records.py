@@ -19,10 +19,11 @@ class Record(BaseModel):
 
     digest: str
 
-    def folders(self) -> list[str]:
-        """Folders in the workspace that must be there for the record to be of use."""
-        folder = getattr(self, "folder", None)
-        return [folder] if folder else []
+
+class StoredRecord(Record):
+    """A record of a folder in the workspace's store: what tasks return."""
+
+    folder: str
 
 
 class SongRecord(Record):
@@ -33,10 +34,9 @@ class SongRecord(Record):
     mixture: Path | None = None
 
 
-class TrackRecord(Record):
+class TrackRecord(StoredRecord):
     """A decoded song: working audio in a folder of the store."""
 
-    folder: str
     name: str
     track: Track
 
@@ -45,17 +45,15 @@ class TrackRecord(Record):
         return self.model_copy(update={"name": name})
 
 
-class ShardsRecord(Record):
+class ShardsRecord(StoredRecord):
     """One stem's shard set; the digest is its manifest's."""
 
-    folder: str
     stem: str
 
 
-class ModelRecord(Record):
+class ModelRecord(StoredRecord):
     """One stem's trained network, its metrics and figures; the digest is of weights and card."""
 
-    folder: str
     stem: str
     heldout_bits: float
     uniform_bits: float
@@ -73,19 +71,17 @@ class Prime(BaseModel):
     start_sample: int
 
 
-class TakeRecord(Record):
+class TakeRecord(StoredRecord):
     """One generated stem."""
 
-    folder: str
     stem: str
     sample_rate: int
     num_samples: int
     has_reference: bool
 
 
-class MixRecord(Record):
+class MixRecord(StoredRecord):
     """The sum of takes."""
 
-    folder: str
     loudness_lufs: float | None
     peak: float

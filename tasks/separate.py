@@ -9,12 +9,16 @@ from tasks.records import TrackRecord
 from tasks.workspace import Workspace
 from wavenet.config import SeparationConfig
 from wavenet.data.tracks import StemAudio, Track
-from wavenet.files import digest_json
+from wavenet.errors import SeparationError
+from wavenet.files import digest_folder, digest_json
 
 
 @cached_task(version="1", run_name="separate-{track.name}")
-def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig) -> TrackRecord:
-    """Separate a finished track with Demucs. The new track keeps the id, and so the split, of the old."""
+def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig, weights: str) -> TrackRecord:
+    """Separate a finished track with Demucs. The new track keeps the id, and so the split, of the old.
+
+    weights: what stands for the content of a local repository, see `digest_weights`.
+    """
     from wavenet.audio.separation import separate_file  # torch takes seconds to import
 
     (audio,) = track.track.stems.values()
@@ -37,6 +41,15 @@ def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig)
             name=track.name,
             track=separated,
         )
+
+
+def digest_weights(config: SeparationConfig) -> str:
+    """The digest of a local repository's files; of the hub's models the name is all that is known."""
+    if config.repo is None:
+        return ""
+    if not config.repo.is_dir():
+        raise SeparationError(f"separation.repo: {config.repo} is no folder; expected one of Demucs models")
+    return digest_folder(config.repo, sorted(path.name for path in config.repo.iterdir() if path.is_file()))
 
 
 @functools.lru_cache(maxsize=1)

@@ -19,6 +19,11 @@ class StemPlan(BaseModel):
     tracks: list[TrackRecord] = []
     heldout: list[str] = []  # track ids
 
+    @property
+    def by_track(self) -> bool:
+        """Whether whole tracks are held out; otherwise each track's end is."""
+        return len(self.tracks) > len(self.heldout) > 0
+
 
 class BandPlan(BaseModel):
     """The stems that there is audio for, and what was left out on the way."""
@@ -31,7 +36,11 @@ class BandPlan(BaseModel):
 def plan_band(tracks: Iterable[TrackRecord], config: Config) -> BandPlan:
     """Decide which stem of which track is used, and the split. A pure function of its inputs."""
     tracks = list(tracks)
-    set_aside = [(record.name, reason) for record in tracks for reason in record.track.set_aside.values()]
+    set_aside = [
+        (f"{record.name}/{stem}", reason)
+        for record in tracks
+        for stem, reason in record.track.set_aside.items()
+    ]
     duplicates = duplicate_of(record for record in tracks if record.track.stems)
     set_aside += [(name, f"the same audio as {first}") for name, first in duplicates.items()]
     notes = [f"{record.name}: {note}" for record in tracks for note in record.track.notes]
@@ -46,7 +55,8 @@ def plan_band(tracks: Iterable[TrackRecord], config: Config) -> BandPlan:
         having = [record for record in kept if stem in usable[record.track.track_id]]
         ids = {record.track.track_id for record in having}
         plans[stem] = StemPlan(tracks=having, heldout=sorted(ids & heldout))
-        missing = [record.name for record in kept if record not in having]
+        others = [record for record in kept if usable[record.track.track_id]]
+        missing = [record.name for record in others if record not in having]
         notes += [f"{name}: has no usable {stem}; its other stems are used" for name in missing]
     return BandPlan(stems=plans, set_aside=set_aside, notes=notes)
 
@@ -83,7 +93,7 @@ def shards(
     quantization_channels: int,
 ) -> ShardsRecord:
     """Cut and quantize one stem of all tracks into Parquet shards."""
-    by_track = len(tracks) > len(heldout) > 0
+    by_track = StemPlan(tracks=tracks, heldout=heldout).by_track
     sources = [
         StemSource(
             path=workspace.path(record.folder) / record.track.stems[stem].file,

@@ -7,9 +7,10 @@ costs a warning and never a training.
 import functools
 import json
 import os
+import shlex
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from tasks.workspace import Workspace
 from wavenet.config import StemConfig
 from wavenet.data.shards import read_manifest
 from wavenet.data.splits import SPLITS
+from wavenet.files import digest_json
 from wavenet.training.metrics import STEP, read_metrics
 
 EXPERIMENT = "waveband"
 ROWS_A_BATCH = 100
-SECONDS_A_BATCH = 2.0
+SECONDS_A_BATCH, LONGEST_WAIT = 2.0, 300.0
 
 
 def tracking_uri(workspace: Workspace) -> str:
@@ -33,7 +35,7 @@ def tracking_uri(workspace: Workspace) -> str:
 
 def ui_command(workspace: Workspace) -> str:
     """What to type to look at the runs."""
-    return f"mlflow ui --backend-store-uri '{tracking_uri(workspace)}'"
+    return f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri(workspace))}"
 
 
 def _never_fatal(method: Callable) -> Callable:
@@ -60,26 +62,45 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
+def make_database(uri: str) -> None:
+    """Make MLflow's SQLite database, whole or not at all: killed amid its migrations it stays broken."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if path.exists():
+        return
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    _client(f"sqlite:///{temporary}").search_experiments()
+    temporary.replace(path)
+
+
 class MetricsMirror:
     """A Reporter that sends lines of metrics to an MLflow run, in batches. Without a run it does nothing."""
 
     def __init__(self, uri: str, run_id: str | None) -> None:
         self.uri, self.run_id = uri, run_id
         self.rows: list[tuple[int, Mapping[str, float]]] = []
-        self.sent = time.monotonic()
+        self.sent, self.wait = time.monotonic(), SECONDS_A_BATCH
+
+    def begin(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Tell a new run what earlier sessions of its training reported."""
+        for row in rows:
+            self.report(row)
 
     def report(self, row: Mapping[str, float]) -> None:
         if self.run_id:
             self.rows.append((int(time.time() * 1000), dict(row)))
-            if len(self.rows) >= ROWS_A_BATCH or time.monotonic() - self.sent > SECONDS_A_BATCH:
+            if time.monotonic() - self.sent > self.wait:
                 self.flush()
 
-    @_never_fatal
     def flush(self) -> None:
-        """Send what is waiting; it goes on waiting if MLflow cannot be reached."""
+        """Send what is waiting; if MLflow cannot be reached it goes on waiting, each time longer."""
+        self._send()
+        self.sent = time.monotonic()
+        self.wait = min(LONGEST_WAIT, 2 * self.wait) if self.rows else SECONDS_A_BATCH
+
+    @_never_fatal
+    def _send(self) -> None:
         from mlflow.entities import Metric
 
-        self.sent = time.monotonic()
         while self.rows and self.run_id:
             batch = self.rows[:ROWS_A_BATCH]
             metrics = [
@@ -130,20 +151,27 @@ class PipelineTracker:
             return None
         run_id = self._create_run(stem, {"mlflow.parentRunId": self.parent, "stem": stem})
         self.children[stem] = run_id
+        self._describe_stem(run_id, place, stem, config, shards)
+        return run_id
+
+    @_never_fatal
+    def _describe_stem(
+        self, run_id: str, place: Workspace, stem: str, config: StemConfig, shards: ShardsRecord
+    ) -> None:
         self._log_params(run_id, {"stem": stem, **flatten(config.model_dump(mode="json"))})
         self._log_dataset(run_id, stem, shards, place.path(shards.folder))
-        return run_id
 
     @_never_fatal
     def log_training(self, place: Workspace, stem: str, model: ModelRecord, reused: bool) -> None:
         """Figures, loss curve and weights of a stem; a reused training's metrics are told again."""
-        run_id, folder = self.children[stem], place.path(model.folder)
+        run_id, folder = self.children.get(stem), place.path(model.folder)
+        if not run_id:
+            return
         self.client.set_tag(run_id, "waveband.reused", str(reused).lower())
         self.client.set_tag(run_id, "waveband.model_digest", model.digest)
         if reused:
             with metrics_mirror(place, run_id) as mirror:
-                for row in read_metrics(folder / "metrics.jsonl"):
-                    mirror.report(row)
+                mirror.begin(read_metrics(folder / "metrics.jsonl"))
         figures = model.model_dump(include={"uniform_bits", "unigram_bits", "num_parameters", "seconds"})
         self._log_figures(run_id, {f"final/{name}": value for name, value in figures.items()})
         for path in sorted(folder.iterdir()):
@@ -152,10 +180,13 @@ class PipelineTracker:
     @_never_fatal
     def log_take(self, place: Workspace, stem: str, take: TakeRecord) -> None:
         """A stem's sound and its spectrogram, the record's own beside them; then the stem is done."""
-        run_id = self.children.pop(stem)
+        run_id = self.children.get(stem)
+        if not run_id:
+            return
         for path in sorted(place.path(take.folder).iterdir()):
             self.client.log_artifact(run_id, str(path), "take")
         self.client.set_terminated(run_id, "FINISHED")
+        del self.children[stem]
 
     @_never_fatal
     def log_mix(self, place: Workspace, mix: MixRecord, report: Path) -> None:
@@ -173,21 +204,36 @@ class PipelineTracker:
         if self.parent:
             self.client.log_dict(self.parent, dict(values), "config.json")
 
-    @_never_fatal
     def finish(self, status: str) -> None:
         """Close whatever is open. status: FINISHED, FAILED or KILLED."""
         for run_id in [*self.children.values(), self.parent]:
             if run_id:
-                self.client.set_terminated(run_id, status)
+                self._close(run_id, status)
+
+    @_never_fatal
+    def _close(self, run_id: str, status: str) -> None:
+        self.client.set_terminated(run_id, status)
 
     def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
+        """The experiment's id. In a workspace that was moved it is a new one: MLflow keeps an experiment's
+        artifacts under the absolute path it was made with."""
+        if not self.uri.startswith("sqlite:"):
+            return self._find_or_create(EXPERIMENT, None)
+        place = (self.workspace.root / "mlflow-artifacts").as_uri()
+        with self.workspace.lock("mlflow"):
+            make_database(self.uri)
+            found = self.client.get_experiment_by_name(EXPERIMENT)
+            moved = found is not None and found.artifact_location != place
+            return self._find_or_create(
+                f"{EXPERIMENT} {digest_json(place)[:6]}" if moved else EXPERIMENT, place
+            )
+
+    def _find_or_create(self, name: str, artifact_location: str | None) -> str:
+        found = self.client.get_experiment_by_name(name)
         if found:
             return found.experiment_id
-        in_database = self.uri.startswith("sqlite:")  # then MLflow's default is the current folder
-        place = (self.workspace.root / "mlflow-artifacts").as_uri() if in_database else None
         tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view for training runs
-        return self.client.create_experiment(EXPERIMENT, artifact_location=place, tags=tags)
+        return self.client.create_experiment(name, artifact_location=artifact_location, tags=tags)
 
     def _create_run(self, name: str, tags: Mapping[str, str]) -> str:
         tags = {"mlflow.user": os.environ.get("USER", "unknown"), "mlflow.source.name": "waveband", **tags}

@@ -58,11 +58,10 @@ def train(
         digest = digest_folder(folder, [WEIGHTS, CARD])
         write_json(folder / FIGURES, {**figures, "training": training.model_dump()})
         shutil.copy(scratch / METRICS, folder / METRICS)
-        baselines = {name: figures[f"{name}_bits"] for name in ("uniform", "unigram")}
+        name = digest_folder(folder, [WEIGHTS, CARD, METRICS])  # other metrics, another folder
+        baselines = {kind: figures[f"{kind}_bits"] for kind in ("uniform", "unigram")}
         plot_loss(read_metrics(folder / METRICS), baselines, folder / LOSS_CURVE)
-        return ModelRecord(
-            digest=digest, folder=workspace.publish(folder, digest, stem), stem=stem, **figures
-        )
+        return ModelRecord(digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures)
 
 
 def measure_baselines(shards: Path, receptive_field: int) -> dict[str, float]:

@@ -12,6 +12,7 @@ Knows nothing of what is stored.
 
 import fcntl
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,11 @@ class Workspace(BaseModel):
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / name).open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another run that makes {name}", file=sys.stderr, flush=True)
+                fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
     @contextmanager

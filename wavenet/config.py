@@ -9,7 +9,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from wavenet.errors import ConfigError
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
+
+
+NO_CONTENT: dict[str, Any] = {"content": False}
+"""Marks a setting that decides where or how often, and not what comes out: no part of a cache key."""
 
 
 class Section(BaseModel):
@@ -43,12 +47,14 @@ class SeparationConfig(Section):
 
     enabled: bool = False
     model: str = "htdemucs"
-    repo: Path | None = Field(None, description="folder of local models; they are trusted code")
-    device: str = "auto"
+    repo: Path | None = Field(
+        None, description="folder of local models; they are trusted code", json_schema_extra=NO_CONTENT
+    )
+    device: str = Field("auto", json_schema_extra=NO_CONTENT)
     shifts: int = Field(1, ge=0)
     overlap: float = Field(0.25, ge=0, lt=1)
     segment: float | None = Field(None, gt=0, description="seconds a chunk; the model's if not given")
-    jobs: int = Field(0, ge=0)
+    jobs: int = Field(0, ge=0, json_schema_extra=NO_CONTENT)
 
 
 class SegmentationConfig(Section):
@@ -98,11 +104,13 @@ class TrainingConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...", json_schema_extra=NO_CONTENT)
     log_every: int = Field(10, ge=1, description="steps between lines of metrics")
     heldout_every: int = Field(100, ge=1, description="steps between looks at held-out audio")
     heldout_windows: int = Field(8, ge=1, description="windows in such a look; the end scores all")
-    checkpoint_seconds: float = Field(30.0, ge=0, description="0: a checkpoint every step")
+    checkpoint_seconds: float = Field(
+        30.0, ge=0, description="0: a checkpoint every step", json_schema_extra=NO_CONTENT
+    )
 
 
 class GenerationConfig(Section):
@@ -118,7 +126,9 @@ class MixConfig(Section):
     """The sum of the stems."""
 
     clip_mode: Literal["rescale", "clamp", "tanh", "none"] = "rescale"
-    gains_db: dict[str, float] = Field(default_factory=dict, description="a stem; 0 if not given")
+    gains_db: dict[str, Annotated[float, Field(ge=-120, le=60)]] = Field(
+        default_factory=dict, description="a stem; 0 if not given"
+    )
 
 
 STEM_SECTIONS: dict[str, type[Section]] = {
@@ -231,7 +241,7 @@ def config_names() -> list[str]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
     if values is None:  # nothing but comments
         return {}
@@ -247,7 +257,7 @@ def _parse_override(text: str) -> dict[str, Any]:
         raise ConfigError(f"'{text}' is no override; expected section.key=value, as in training.steps=500")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"{key}: '{value}' is not a YAML value") from None
     for part in reversed(parts):
         parsed = {part: parsed}

@@ -83,9 +83,10 @@ def new_folder(parent: Path, label: str) -> Iterator[Path]:
 
 
 def publish_folder(folder: Path, destination: Path) -> None:
-    """Give a finished folder its name. Where that name is taken, the older folder stays.
+    """Give a finished folder its name. Where that name is taken, the older folder stays if it is whole.
 
-    Names of published folders hold a digest of their content, so the older one is as good.
+    Names of published folders hold a digest of their content, so the older one is as good, unless
+    somebody has been at its files: then it makes way.
     """
     for path in folder.rglob("*"):
         if path.is_dir():
@@ -94,6 +95,11 @@ def publish_folder(folder: Path, destination: Path) -> None:
             sync_file(path)
     sync_folder(folder)
     folder.chmod(0o755)
+    if destination.exists() and sizes_of_files(destination) != sizes_of_files(folder):
+        damaged = destination.with_name(f".damaged-{destination.name}")
+        shutil.rmtree(damaged, ignore_errors=True)
+        os.rename(destination, damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
     if not destination.exists():
         try:
             os.rename(folder, destination)
@@ -101,6 +107,12 @@ def publish_folder(folder: Path, destination: Path) -> None:
             if not destination.exists():  # lost a race to a writer of the same content: fine
                 raise
     sync_folder(destination.parent)
+
+
+def sizes_of_files(folder: Path) -> dict[str, int]:
+    """The size in bytes of every file below a folder, by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def sync_file(path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_bad_file_is_set_aside_and_the_others_go_on(run, album, damage, reason
     (told,) = [why for name, why in result.set_aside if "bad" in name]
     assert reason in told
     assert "bad" in result.output.report.read_text()
-    assert reason.split()[0] in result.output.report.read_text()
+    assert reason in result.output.report.read_text()
     assert list(result.figures) == ["mix"]
 
 
@@ -90,9 +90,9 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", [name.replace("/", "-") for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_any_name_of_a_track_is_played(run, album, write_tone, name):
-    write_tone(album / f"{name.replace('/', '-')}.wav", 150, seconds=2)
+    write_tone(album / f"{name}.wav", 150, seconds=2)
     result = run(album)
     assert f"ingest-{name}" in result.ran
     assert result.set_aside == []
@@ -106,7 +106,7 @@ def test_any_name_of_a_stem_is_played(run, songs, write_tone, name):
     result = run(songs)
     assert len(result.figures) == 3
     assert all(path.is_file() for path in result.output.stems.values())
-    assert "<b>.wav" not in result.output.report.read_text()
+    assert "<b>" not in result.output.report.read_text()
 
 
 def test_a_name_that_is_no_text_is_set_aside(run, album):
@@ -127,7 +127,7 @@ def test_a_stem_damaged_in_one_song_is_set_aside_and_the_song_is_used(run, songs
     (songs / "song 1" / "bass.wav").write_text("no sound")
     result = run(songs)
     assert set(result.figures) == {"drums", "bass"}
-    assert any(name == "song 1" and "bass.wav" in reason for name, reason in result.set_aside)
+    assert any(name == "song 1/bass" and "audio" in reason for name, reason in result.set_aside)
 
 
 def test_a_stem_too_short_to_train_is_set_aside_and_the_band_goes_on(run, songs, write_tone):
@@ -158,7 +158,7 @@ def test_a_folder_of_no_audio_is_an_error_in_words(run, tmp_path):
 def test_a_folder_of_only_bad_audio_names_the_reasons(run, tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.wav").write_text("no sound")
-    with pytest.raises(NoAudioError, match=r"a\.wav: cannot be opened as audio"):
+    with pytest.raises(NoAudioError, match=r"a/mix: cannot be opened as audio"):
         run(tmp_path / "bad")
 
 
@@ -174,6 +174,9 @@ def test_a_missing_folder_is_an_error_in_words(run, tmp_path):
         (["training.steps=none"], {}, r"training\.steps"),
         (["stems.drms.training.steps=5"], {}, r"stems: drms is not among the stems"),
         (["mix.gains_db.drms=-3"], {}, r"mix\.gains_db: drms"),
+        (["ingest.stems=[drums, vocalz]"], {}, r"ingest\.stems: vocalz"),
+        (["mix.gains_db.drums=10000"], {}, r"mix\.gains_db\.drums"),
+        (["training.steps=2024-99-99"], {}, r"training\.steps"),
         ([], {"retrain": ["drms"]}, r"--retrain: drms"),
         ([], {"config": ["albun"]}, r"did you mean 'album'"),
     ],

@@ -115,6 +115,36 @@ def test_a_result_whose_files_are_gone_is_made_again(run, songs, workspace):
     assert result.output == first.output
 
 
+def test_a_missing_file_of_a_result_is_made_again(run, songs, workspace):
+    first = run(songs)
+    for take in (workspace / "store" / "takes").glob("*/take.wav"):
+        take.unlink()
+    assert set(run(songs).ran) >= {"generate-drums", "generate-bass"}
+    assert all(path.is_file() for path in first.output.stems.values())
+
+
+def test_a_workspace_inside_the_input_is_not_trained_on(run, songs):
+    run(songs, workspace=songs / "workspace")
+    assert run(songs, workspace=songs / "workspace").ran == []
+
+
+def test_a_moved_workspace_keeps_what_it_logs(run, songs, workspace, tmp_path):
+    run(songs)
+    shutil.move(workspace, tmp_path / "moved")
+    run(songs, "mix.gains_db.bass=-6", workspace=tmp_path / "moved")
+    assert not workspace.exists()
+
+
+def test_how_often_a_checkpoint_is_written_trains_nothing_again(run, songs):
+    run(songs)
+    assert run(songs, "training.checkpoint_seconds=7").ran == []
+
+
+def test_gains_are_those_of_the_page(run, songs):
+    page = run(songs, "mix.gains_db.bass=-6").output.report.read_text()
+    assert 'data-gain-db="-6.0"' in page
+
+
 def test_the_same_audio_twice_is_one_track(run, songs):
     shutil.copytree(songs / "song 1", songs / "song 1 again")
     result = run(songs)
@@ -157,7 +187,7 @@ def test_prefect_shows_reused_tasks_as_cached(run, songs):
     assert set(result.cached) == EVERYTHING
 
 
-def test_a_workspace_lock_is_free_again_when_its_holder_is_gone(tmp_path):
+def test_a_workspace_lock_is_free_again_after_an_error(tmp_path):
     place = Workspace(root=tmp_path)
     with pytest.raises(RuntimeError), place.lock("x"):
         raise RuntimeError

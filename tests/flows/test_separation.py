@@ -48,5 +48,13 @@ def test_separation_without_weights_is_an_error_in_words(run, album, monkeypatch
         run(album, "separation.enabled=true")
 
 
+def test_a_repository_without_the_model_is_an_error_in_words(run, album, tmp_path):
+    from wavenet.errors import SeparationError
+
+    (tmp_path / "repo").mkdir()
+    with pytest.raises(SeparationError, match=r"separation\.repo"):
+        run(album, "separation.enabled=true", f"separation.repo={tmp_path / 'repo'}")
+
+
 def test_songs_of_stems_are_not_separated(run, songs):
     assert not any("separate" in name for name in run(songs, "separation.enabled=true").ran)

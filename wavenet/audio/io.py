@@ -39,6 +39,7 @@ class AudioStats:
     """What a converted file holds. Levels are of the converted samples, full scale = 0 dB."""
 
     source_digest: str  # of the decoded samples before conversion: the recording, not its container
+    digest: str  # of the converted samples
     num_samples: int
     level_db: float  # RMS
     peak: float
@@ -160,10 +161,12 @@ class _Meter:
     def __init__(self) -> None:
         self.num_samples = self.num_values = self.num_clipped = 0
         self.energy, self.peak = 0.0, 0.0
+        self.hasher = hashlib.sha256()
 
     def add(self, block: Waveform) -> None:
         if not block.size:
             return
+        self.hasher.update(block.tobytes())
         magnitude = np.abs(block)
         self.num_samples += len(block)
         self.num_values += block.size
@@ -175,6 +178,7 @@ class _Meter:
         count = max(1, self.num_values)
         return AudioStats(
             source_digest=source_digest,
+            digest=self.hasher.hexdigest()[:DIGEST_LENGTH],
             num_samples=self.num_samples,
             level_db=level_db(self.energy / count),
             peak=self.peak,

@@ -77,8 +77,21 @@ def _longest_run(manifest: Manifest, split: Split) -> int:
     return min(whole, manifest.num_samples(split))
 
 
+def short_tracks(stem: str, manifest: Manifest, config: StemConfig) -> list[str]:
+    """A note where tracks are shorter than a training window and so are never drawn, else nothing."""
+    window = config.model.receptive_field + config.training.scored_length
+    lengths = [track.num_samples for track in manifest.tracks if track.split == "train"]
+    short = [length for length in lengths if length < window]
+    if not short or max(lengths) < window:  # if all are short, windows shrink to the longest
+        return []
+    return [
+        f"{stem}: {len(short)} of {len(lengths)} tracks are shorter than a training window of "
+        f"{window / manifest.sample_rate:.2f} s and are not trained on; lower training.scored_length"
+    ]
+
+
 class WindowSampler:
-    """Batches of windows at random places, every place of every run equally likely."""
+    """Batches of windows at random places, every place of every run as long as one equally likely."""
 
     def __init__(
         self, runs: list[CodeRun], receptive_field: int, scored_length: int, batch_size: int, seed: int

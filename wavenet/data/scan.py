@@ -20,6 +20,9 @@ MIXTURE = "mixture"
 KNOWN_STEMS = frozenset(
     {"drums", "bass", "other", "vocals", "guitar", "piano", "keys", "strings", "synth", MIXTURE}
 )
+WORKSPACE_MARK = ".waveband-workspace"
+"""A file that says of its folder: made by Waveband, not music to train on."""
+
 NOT_AUDIO = "not an audio file by its name"
 """How the reason begins for a cover, a score or a text: expected beside music, and no loss."""
 
@@ -70,6 +73,9 @@ def scan_folder(root: Path, layout: str = "auto", track_stem: str = "mix") -> Sc
     audio, set_aside = _sort_files(root)
     if layout == "auto":
         layout = guess_layout(audio)
+        if layout == "stems":
+            audio, others = _split_off_unnamed(root, audio)
+            set_aside += others
     if layout == "album":
         scan = Scan("album", _tracks(root, audio, track_stem), set_aside)
     else:
@@ -91,6 +97,14 @@ def guess_layout(audio: list[Path]) -> Layout:
         if path.stem.casefold() in KNOWN_STEMS:
             known[path.parent].add(path.stem.casefold())
     return "stems" if any(len(names) >= STEMS_TO_BE_SURE for names in known.values()) else "album"
+
+
+def _split_off_unnamed(root: Path, audio: list[Path]) -> tuple[list[Path], list[SetAside]]:
+    """Where stems were guessed: folders in which no file is named like one are albums, not songs."""
+    songs = {root, *(path.parent for path in audio if path.stem.casefold() in KNOWN_STEMS)}
+    reason = "no file in its folder is named like a stem; if it is one, say ingest.layout=stems"
+    others = [SetAside(relative_name(root, path), reason) for path in audio if path.parent not in songs]
+    return [path for path in audio if path.parent in songs], others
 
 
 def stem_name(file_name: str) -> str:
@@ -133,6 +147,8 @@ def _why_not_enter(folder: Path) -> str | None:
         return "a folder whose name is not valid UTF-8; rename it"
     if folder.name.startswith("."):
         return "a hidden folder"
+    if (folder / WORKSPACE_MARK).exists():
+        return "a workspace of Waveband's own"
     if folder.is_symlink():
         return "a link to a folder; links are not followed, put the folder itself there"
     return None

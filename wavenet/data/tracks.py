@@ -14,7 +14,7 @@ import numpy as np
 
 from wavenet.audio.io import AudioStats, convert_audio, level_db, read_blocks
 from wavenet.errors import AudioDecodeError
-from wavenet.files import digest_json
+from wavenet.files import digest_bytes, digest_json
 
 SAME_LENGTH_SECONDS = 0.05
 """Stems of a song that differ by no more than this are of one length."""
@@ -49,14 +49,16 @@ def decode_track(
     """
     good: dict[str, StemAudio] = {}
     bad: dict[str, str] = {}
-    for number, (stem, source) in enumerate(sorted(stems.items())):
-        file = f"{number}.wav"  # names of stems are never trusted as paths
+    for stem, source in sorted(stems.items()):
+        file = f"{digest_bytes(stem.encode())[:8]}.wav"  # a stem's name is never trusted as a path
         try:
             stats = convert_audio(source, folder / file, sample_rate, num_channels)
             good[stem] = StemAudio(file=file, **asdict(stats))
         except AudioDecodeError as error:
             (folder / file).unlink(missing_ok=True)
-            bad[stem] = str(error)
+            bad[stem] = str(error).removeprefix(
+                f"{source.name}: "
+            )  # the same bytes may lie under other names
     notes, residual = _notes(good, sample_rate), None
     if mixture is not None and good and not bad:
         try:

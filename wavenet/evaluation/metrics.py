@@ -9,6 +9,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+PART = 1 << 20
+
 
 def uniform_bits(quantization_channels: int) -> float:
     """Bits per sample of knowing nothing: log2 of the number of levels."""
@@ -23,6 +25,8 @@ def unigram_bits(
     train, heldout: (samples,) codes. Counts have one added (Laplace), so an unseen level has a price
     and not an infinite one.
     """
-    counts = np.bincount(train, minlength=quantization_channels) + 1
+    counts = np.ones(quantization_channels, np.int64)
+    for part in np.array_split(train, len(train) // PART + 1):  # bincount copies to int64
+        counts += np.bincount(part, minlength=quantization_channels)
     bits = -np.log2(counts / counts.sum())
     return float(bits[heldout].mean())

@@ -49,22 +49,28 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, model: WaveNet, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the newest checkpoint into model and optimiser; a fresh Progress where there is none.
+    """Load the newest readable checkpoint into model and optimiser; a fresh Progress where there is none.
 
-    Raises IncompatibleCheckpointError where the newest does not fit the model.
+    Raises IncompatibleCheckpointError where there are some and none fits the model.
     """
-    checkpoints = list_checkpoints(folder)
-    if not checkpoints:
-        return Progress()
-    newest = checkpoints[-1]
-    try:
-        model.load_state_dict(load_file(newest / "model.safetensors"))
-        _unflatten(optimizer, load_file(newest / "optimizer.safetensors"))
-        state = read_json(newest / "state.json")
-    except (OSError, ValueError, SafetensorError, RuntimeError, KeyError) as error:
+    problem = None
+    for checkpoint in reversed(list_checkpoints(folder)):
+        try:
+            return _load(checkpoint, model, optimizer)
+        except (OSError, ValueError, SafetensorError, RuntimeError, KeyError) as error:
+            problem = error
+    if problem is not None:
         raise IncompatibleCheckpointError(
-            f"{newest}: cannot be read into this network ({error}); delete the folder {folder} to start over"
-        ) from None
+            f"{folder}: no checkpoint can be read into this network ({problem}); delete the folder to "
+            "start over"
+        )
+    return Progress()
+
+
+def _load(checkpoint: Path, model: WaveNet, optimizer: torch.optim.Optimizer) -> Progress:
+    model.load_state_dict(load_file(checkpoint / "model.safetensors"))
+    _unflatten(optimizer, load_file(checkpoint / "optimizer.safetensors"))
+    state = read_json(checkpoint / "state.json")
     return Progress(state["step"], tuple(state["recent_bits"]), state["seconds"])
 
 

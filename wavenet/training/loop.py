@@ -108,8 +108,12 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(
             f"training.device: '{name}' is no device; expected auto, cpu, cuda or cuda:N"
         ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"training.device: '{name}' asks for a GPU and torch sees none; use auto or cpu")
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ConfigError(
+            f"training.device: torch cannot use '{name}' on this machine; use auto or cpu"
+        ) from None
     return device
 
 
@@ -141,24 +145,23 @@ class _Training:
         self.heldout = list(tile_windows(load_runs(shards, "heldout"), field, self.sampler.scored_length))
         self.progress = load_checkpoint(folder / CHECKPOINTS, self.model, self.optimizer)
         self.metrics = MetricsFile(folder / METRICS, self.progress.step)
-        self.reporters = [self.metrics, *reporters]
-        for row in read_metrics(folder / METRICS):  # so that whoever mirrors sees all of it
-            for reporter in reporters:
-                reporter.report(row)
+        for reporter in reporters:
+            reporter.begin(read_metrics(folder / METRICS))
+        self.reporters = reporters
         self.started = self.saved = time.monotonic()
         self.session_start = self.progress.step
         self.seconds_before = self.progress.seconds
         self.final_heldout_bits = math.nan
 
     def run(self) -> None:
-        try:
-            for step in range(self.progress.step, self.config.steps):
-                self._step(step)
-        except KeyboardInterrupt:
-            self._save()
-            raise
+        for step in range(self.progress.step, self.config.steps):
+            self._step(step)
         self._save()
         self.final_heldout_bits = score_windows(self.model, self.heldout, self.device)
+        if not math.isfinite(self.final_heldout_bits):
+            raise TrainingDivergedError(
+                "the held-out loss is not finite after the last step; lower training.learning_rate"
+            )
         self._report({FINAL_BITS: self.final_heldout_bits})
 
     def _step(self, step: int) -> None:
@@ -201,8 +204,10 @@ class _Training:
         self.saved = time.monotonic()
 
     def _report(self, values: dict[str, float]) -> None:
+        row = {STEP: self.progress.step, **values}
+        self.metrics.report(row)
         for reporter in self.reporters:
-            reporter.report({STEP: self.progress.step, **values})
+            reporter.report(row)
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started

@@ -5,9 +5,12 @@ of step, and after a resume there is no line from beyond the checkpoint.
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from wavenet.files import write_text
 
 Row = Mapping[str, float]
 
@@ -20,10 +23,10 @@ SPEED = "train/scored_samples_per_second"
 
 
 class Reporter(Protocol):
-    """Whoever wants to see metrics while they are made. Must not raise.
+    """Whoever wants to see metrics while they are made. Must not raise."""
 
-    On a resume it is told the earlier lines first, so that it has seen all of them at the end.
-    """
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Take the lines of earlier sessions, none for a new training; called once, before all else."""
 
     def report(self, row: Row) -> None:
         """Take one line of metrics; `step` is among its keys."""
@@ -36,12 +39,13 @@ class MetricsFile:
         """Lines that are going to be written again are dropped: those from after last_step, the step
         of the checkpoint gone on from, and the final one."""
         rows = [row for row in read_metrics(path) if row[STEP] <= last_step and FINAL_BITS not in row]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         self.stream = path.open("a", encoding="utf-8")
 
     def report(self, row: Row) -> None:
         self.stream.write(json.dumps(dict(row)) + "\n")
         self.stream.flush()
+        os.fsync(self.stream.fileno())  # a checkpoint never outlives the lines before it
 
     def close(self) -> None:
         self.stream.close()

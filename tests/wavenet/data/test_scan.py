@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavenet.data.scan import LONGEST_STEM_NAME, relative_name, scan_folder, stem_name
+from wavenet.data.scan import LONGEST_STEM_NAME, WORKSPACE_MARK, relative_name, scan_folder, stem_name
 from wavenet.errors import NoAudioError
 
 STEM_FILES = ["drums.wav", "bass.wav", "vocals.flac"]
@@ -78,8 +78,24 @@ def test_two_containers_of_one_name_make_no_song_of_stems(folder):
 
 
 def test_one_folder_of_stems_decides_for_all(folder):
-    fill(folder, "a/drums.wav", "a/BASS.wav", "b/theremin.wav")
-    assert songs_of(scan_folder(folder)) == {"a": ["bass", "drums"], "b": ["theremin"]}
+    fill(folder, "a/drums.wav", "a/BASS.wav", "b/drums.wav", "b/theremin.wav")
+    assert songs_of(scan_folder(folder)) == {"a": ["bass", "drums"], "b": ["drums", "theremin"]}
+
+
+def test_an_album_beside_songs_of_stems_is_set_aside_unless_stems_are_asked_for(folder):
+    fill(folder, "a/drums.wav", "a/bass.wav", "album/01 intro.wav", "album/02 love.wav")
+    scan = scan_folder(folder)
+    assert songs_of(scan) == {"a": ["bass", "drums"]}
+    assert "ingest.layout=stems" in reasons_of(scan)["album/01 intro.wav"]
+    assert set(songs_of(scan_folder(folder, "stems"))) == {"a", "album"}
+
+
+def test_a_workspace_inside_the_folder_is_not_music(folder):
+    fill(folder, "a.wav", "workspace/store/takes/x/take.wav")
+    (folder / "workspace" / WORKSPACE_MARK).touch()
+    scan = scan_folder(folder)
+    assert songs_of(scan) == {"a": ["mix"]}
+    assert reasons_of(scan) == {"workspace": "a workspace of Waveband's own"}
 
 
 @pytest.mark.parametrize("layout", ["album", "stems"])

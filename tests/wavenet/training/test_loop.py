@@ -9,8 +9,7 @@ import torch
 from wavenet.data.dataset import load_runs, scored_codes
 from wavenet.errors import ConfigError, IncompatibleDataError, TrainingDivergedError
 from wavenet.evaluation.metrics import unigram_bits
-from wavenet.training.checkpoint import list_checkpoints
-from wavenet.training.loop import CHECKPOINTS, METRICS, choose_device, learning_rate_at, train_model
+from wavenet.training.loop import METRICS, choose_device, learning_rate_at, train_model
 from wavenet.training.metrics import (
     FINAL_BITS,
     HELDOUT_BITS,
@@ -33,6 +32,9 @@ class StopAt:
 
     def __init__(self, step):
         self.step = step
+
+    def begin(self, rows):
+        pass
 
     def report(self, row):
         if row[STEP] >= self.step:
@@ -91,8 +93,8 @@ def test_a_finished_training_run_again_only_scores(shard_folder, config, tmp_pat
 
 def test_reporters_hear_of_every_line_though_training_was_resumed(shard_folder, config, tmp_path):
     class Listener:
-        def __init__(self):
-            self.rows = []
+        def begin(self, rows):
+            self.rows = list(rows)
 
         def report(self, row):
             self.rows.append(dict(row))
@@ -104,18 +106,36 @@ def test_reporters_hear_of_every_line_though_training_was_resumed(shard_folder, 
     assert listener.rows == read_metrics(tmp_path / METRICS)
 
 
-def test_ctrl_c_leaves_a_checkpoint_of_the_last_step(shard_folder, config, tmp_path):
+@pytest.mark.parametrize("when", ["in a report", "amid a step"])
+def test_a_training_stopped_by_ctrl_c_goes_on_exactly(shard_folder, config, tmp_path, monkeypatch, when):
+    whole, whole_bits, _ = train_model(shard_folder, tmp_path / "whole", config)
+    save = torch.optim.AdamW.step
+    calls = []
+
+    def step_and_stop(self, *args):
+        save(self, *args)
+        calls.append(1)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+
     class CtrlC:
+        def begin(self, rows):
+            pass
+
         def report(self, row):
             if row[STEP] == 10:
                 raise KeyboardInterrupt
 
-    rarely = config.model_copy(
-        update={"training": config.training.model_copy(update={"checkpoint_seconds": 999})}
-    )
+    if when == "amid a step":
+        monkeypatch.setattr(torch.optim.AdamW, "step", step_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        train_model(shard_folder, tmp_path, rarely, [CtrlC()])
-    assert [path.name for path in list_checkpoints(tmp_path / CHECKPOINTS)] == ["step-00000010"]
+        train_model(shard_folder, tmp_path / "broken", config, [CtrlC()])
+    monkeypatch.undo()
+    resumed, bits, _ = train_model(shard_folder, tmp_path / "broken", config)
+    assert bits == whole_bits
+    assert without_timings(tmp_path / "broken") == without_timings(tmp_path / "whole")
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
 def test_metrics_have_train_held_out_rate_and_speed(shard_folder, config, tmp_path):
@@ -160,7 +180,7 @@ def test_too_long_a_receptive_field_is_refused_before_training(shard_folder, con
         train_model(shard_folder, tmp_path, config.model_copy(update={"model": deep}))
 
 
-@pytest.mark.parametrize("name", ["gpu9", "cuda"])
+@pytest.mark.parametrize("name", ["gpu9", "mps", "cuda"])
 def test_a_device_that_is_not_there_is_named(name):
     if name == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

@@ -1,0 +1,109 @@
+"""Keys are content, and stored results are used only while their files are as they were."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.caching import content_key, describe, read_result, write_result
+from tasks.publish import _file_names
+from tasks.records import ShardsRecord, SongRecord
+from tasks.workspace import Workspace, safe_name
+from wavenet.config import SeparationConfig, TrainingConfig
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A workspace with one result and the file it stands for."""
+    place = Workspace(root=tmp_path)
+    folder = tmp_path / "store" / "shards" / "drums-1"
+    folder.mkdir(parents=True)
+    (folder / "a.parquet").write_bytes(b"12345")
+    record = ShardsRecord(digest="d", stem="drums", folder="store/shards/drums-1")
+    write_result(place, "key", record)
+    return place, record, folder
+
+
+def song(**changes):
+    return SongRecord(**{"digest": "d", "name": "a", "stems": {"mix": Path("/x/a.wav")}, **changes})
+
+
+def test_names_and_paths_are_no_content():
+    there = song(name="b", stems={"mix": Path("/y/b.flac")})
+    assert content_key("ingest", "1", {"song": song()}) == content_key("ingest", "1", {"song": there})
+
+
+@pytest.mark.parametrize("other", [("train", "1", "d"), ("ingest", "2", "d"), ("ingest", "1", "e")])
+def test_name_version_and_digest_are_content(other):
+    name, version, digest = other
+    assert content_key(name, version, {"song": song(digest=digest)}) != content_key(
+        "ingest", "1", {"song": song()}
+    )
+
+
+def test_settings_of_where_and_how_often_are_no_content():
+    assert describe(TrainingConfig(checkpoint_seconds=1, device="cuda")) == describe(TrainingConfig())
+    assert describe(SeparationConfig(repo=Path("/x"), jobs=3)) == describe(SeparationConfig())
+    assert describe(TrainingConfig(steps=3)) != describe(TrainingConfig())
+
+
+def test_what_has_no_content_may_not_cross_a_task_border():
+    with pytest.raises(TypeError, match="pass a record"):
+        describe({"path": Path("/x")})
+
+
+def test_a_stored_result_comes_back(stored):
+    place, record, _ = stored
+    assert read_result(place, "key", ShardsRecord) == record
+    assert read_result(place, "other key", ShardsRecord) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "a.parquet").unlink(),
+        lambda folder: (folder / "a.parquet").write_bytes(b"123"),
+        lambda folder: (folder / "foreign").touch(),
+        lambda folder: (folder.parents[2] / "results" / "key.json").write_text("{"),
+    ],
+    ids=["a file gone", "a file shorter", "a foreign file", "a torn result"],
+)
+def test_a_result_whose_files_are_not_as_they_were_is_not_used(stored, damage):
+    place, _, folder = stored
+    damage(folder)
+    assert read_result(place, "key", ShardsRecord) is None
+
+
+def _hold(root, entered, leave):
+    with Workspace(root=root).lock("x"):
+        entered.set()
+        leave.wait(60)
+
+
+def test_a_lock_held_by_a_killed_process_is_free(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    entered, leave = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path, entered, leave))
+    holder.start()
+    assert entered.wait(60)
+    holder.kill()
+    holder.join()
+    with Workspace(root=tmp_path).lock("x"):
+        pass
+
+
+@given(st.text())
+def test_a_safe_name_is_a_plain_part_of_a_path(label):
+    name = safe_name(label)
+    assert name.isascii()
+    assert not set(name) & set("/\\.\0 ")
+    assert len(name) <= 40
+
+
+@given(st.sets(st.text(min_size=1, max_size=8), min_size=1, max_size=6))
+def test_no_two_stems_share_a_file(stems):
+    files = _file_names(sorted(stems))
+    assert len(set(files.values())) == len(stems)
+    assert all(files.values())
