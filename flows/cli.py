@@ -159,6 +159,11 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(1) from None
+    except RuntimeError as error:
+        if "reach API" not in str(error):
+            raise
+        print(f"waveband: {error}; check PREFECT_API_URL, or unset it for the embedded API", file=sys.stderr)
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)
         raise SystemExit(130) from None

@@ -19,19 +19,18 @@ SLOW = ["stems.drums.training.steps=800", "training.checkpoint_seconds=0.2"]
 def waveband(tmp_path):
     """Start `waveband` in a process of its own, with nothing in its environment but what a person has."""
 
-    def start(*arguments, **options):
+    def start(*arguments, environment=None):
         hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        environment["OMP_NUM_THREADS"] = "1"  # tiny networks lose by more
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        one_thread = {"OMP_NUM_THREADS": "1"}  # tiny networks lose by more
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
             cwd=tmp_path,
-            env=environment,
+            env={**kept, **one_thread, **(environment or {})},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            **options,
         )
 
     return start
@@ -83,6 +82,14 @@ def test_a_foreseen_error_is_one_message_and_no_traceback(waveband, tmp_path):
     assert "Traceback" not in out + err
     assert err.strip().splitlines()[-1].startswith("waveband: ")
     assert "nothing at all" in err
+
+
+def test_a_prefect_server_that_is_not_there_is_told_without_a_traceback(waveband, songs, tiny):
+    server = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    status, out, err = finish(waveband("run", "--input", songs, "--config", tiny, environment=server))
+    assert status == 1
+    assert "Traceback" not in out + err
+    assert "check PREFECT_API_URL" in err
 
 
 @pytest.mark.parametrize(
