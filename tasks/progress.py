@@ -4,7 +4,6 @@ Written to standard error, so that standard output stays the result's.
 """
 
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 
@@ -14,14 +13,13 @@ SECONDS_BETWEEN = {True: 0.2, False: 10.0}  # on a terminal, elsewhere
 
 
 class Progress:
-    """Counts up to a total. Safe to call from several threads."""
+    """Counts up to a total, for one thread that counts."""
 
     def __init__(self, label: str, total: int) -> None:
         self.label, self.total = label, total
         self.done, self.first, self.text = 0, 0, ""
         self.started, self.shown = time.monotonic(), 0.0
         self.terminal = sys.stderr.isatty()
-        self.lock = threading.Lock()
 
     def start_at(self, done: int) -> None:
         """Begin at what is done already, and say so."""
@@ -30,15 +28,14 @@ class Progress:
 
     def update(self, done: int, text: str = "") -> None:
         """Set how much is done; show it if it is time to, and always at the end."""
-        with self.lock:
-            self.done, self.text = done, text or self.text
-            now = time.monotonic()
-            if done >= self.total or now - self.shown >= SECONDS_BETWEEN[self.terminal]:
-                self.shown = now
-                self._show(last=done >= self.total)
+        self.done, self.text = done, text or self.text
+        now = time.monotonic()
+        if done >= self.total or now - self.shown >= SECONDS_BETWEEN[self.terminal]:
+            self.shown = now
+            self._show(last=done >= self.total)
 
     def advance(self) -> None:
-        """One more is done. For one thread that counts."""
+        """One more is done."""
         self.update(self.done + 1)
 
     def _show(self, last: bool) -> None:

@@ -56,9 +56,8 @@ def decode_track(
             good[stem] = StemAudio(file=file, **asdict(stats))
         except AudioDecodeError as error:
             (folder / file).unlink(missing_ok=True)
-            bad[stem] = str(error).removeprefix(
-                f"{source.name}: "
-            )  # the same bytes may lie under other names
+            # without the file's name: the same bytes may lie under others
+            bad[stem] = str(error).removeprefix(f"{source.name}: ")
     notes, residual = _notes(good, sample_rate), None
     if mixture is not None and good and not bad:
         try:

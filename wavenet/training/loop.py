@@ -145,8 +145,9 @@ class _Training:
         self.heldout = list(tile_windows(load_runs(shards, "heldout"), field, self.sampler.scored_length))
         self.progress = load_checkpoint(folder / CHECKPOINTS, self.model, self.optimizer)
         self.metrics = MetricsFile(folder / METRICS, self.progress.step)
+        earlier = read_metrics(folder / METRICS)
         for reporter in reporters:
-            reporter.begin(read_metrics(folder / METRICS))
+            reporter.begin(earlier)
         self.reporters = reporters
         self.started = self.saved = time.monotonic()
         self.session_start = self.progress.step
