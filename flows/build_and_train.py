@@ -8,25 +8,24 @@ from prefect import flow, runtime
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel
 
-from flows.ledger import Ledger
+from flows.doctor import report_on
+from flows.ledger import THREADS, Ledger
+from flows.prepare import open_workspace, prepare_band, run_name, write_shard_sets
 from tasks.generate import choose_primes, generate
-from tasks.ingest import ingest, song_record
 from tasks.mix import mix
+from tasks.plan import BandPlan
 from tasks.progress import clock
 from tasks.publish import Output, StemRecords, publish_output
-from tasks.records import ModelRecord, Prime, ShardsRecord, SongRecord, TakeRecord, TrackRecord
-from tasks.separate import digest_weights, separate
-from tasks.shards import BandPlan, plan_band, shards
+from tasks.records import ModelRecord, Prime, ShardsRecord, TakeRecord
+from tasks.splits import remember_splits
 from tasks.tracking import PipelineTracker, flatten, tracked_run
 from tasks.train import train
 from tasks.workspace import Workspace
 from wavenet.config import Config, load_config, num_generated_samples
-from wavenet.data.dataset import check_compatible, short_tracks
-from wavenet.data.scan import WORKSPACE_MARK, Scan, SetAside, scan_folder
-from wavenet.data.shards import read_manifest
+from wavenet.data.listing import open_listing
+from wavenet.data.shards.format import read_manifest
 from wavenet.data.splits import SPLITS
-from wavenet.errors import AudioDecodeError, ConfigError, IncompatibleDataError, NoAudioError
-from wavenet.files import write_text
+from wavenet.errors import ConfigError
 
 
 class PipelineResult(BaseModel):
@@ -39,9 +38,9 @@ class PipelineResult(BaseModel):
     cached: list[str]
 
 
-@flow(name="build-and-train", task_runner=ThreadPoolTaskRunner(max_workers=4), flow_run_name="{input}")
+@flow(name="build-and-train", task_runner=ThreadPoolTaskRunner(max_workers=THREADS), flow_run_name="{input}")
 def build_and_train(
-    input: Path,
+    input: str,
     config: list[str] = ["album"],  # noqa: B006  (Prefect shows a list's default in its form)
     overrides: list[str] = [],  # noqa: B006
     workspace: Path = Path("workspace"),
@@ -49,23 +48,23 @@ def build_and_train(
 ) -> PipelineResult:
     """Train one WaveNet a stem on a folder of music and mix what they play.
 
-    input: a folder of finished tracks, or of songs as folders of stems. config: names or paths of
-    configurations, each over the one before. overrides: section.key=value. retrain: stems to train
-    and generate again though nothing changed.
+    input: a folder of finished tracks, or of songs as folders of stems; a glob, a manifest or a URL.
+    config: names or paths of configurations, each over the one before. overrides: section.key=value.
+    retrain: stems to train and generate again though nothing changed.
     """
     settings = load_config(config, overrides)
-    place = Workspace(root=workspace.resolve())
-    name = f"{input.resolve().name} {' '.join(Path(c).stem for c in config)}"
+    place = open_workspace(workspace)
+    listing = open_listing(input, place.downloads)
+    name = run_name(listing, config)
     ledger = Ledger()
-    write_text(place.path(WORKSPACE_MARK), "made by Waveband\n")
-    scan = scan_folder(input, settings.ingest.layout, settings.ingest.track_stem)
-    tags = {"prefect.flow_run_id": str(runtime.flow_run.id), "input": str(input)}
+    tags = {"prefect.flow_run_id": str(runtime.flow_run.id), "input": input}
     with tracked_run(place, name, flatten(settings.model_dump(mode="json")), tags) as tracker:
         tracker.log_config(settings.model_dump(mode="json"))
-        tracks = ingest_songs(place, scan, settings, ledger)
-        plan = plan_band(tracks, settings)
-        plan.set_aside[:0] = [(item.path, item.reason) for item in scan.set_aside]
+        prepared = prepare_band(place, listing, settings, ledger)
+        plan = prepared.plan
+        tracker.log_doctor(report_on(place, name, prepared, settings, ledger))
         shard_sets = write_shard_sets(place, plan, settings, ledger)
+        remember_splits(place, settings.segmentation.heldout_share, plan.splits)
         check_names(settings, shard_sets, retrain)
         tell_plan(place, shard_sets, plan)
         primes = find_primes(place, shard_sets, settings)
@@ -85,56 +84,10 @@ def build_and_train(
     return PipelineResult(
         output=output,
         figures={stem: bits_per_sample(records.model) for stem, records in band.items()},
-        set_aside=plan.set_aside,
+        set_aside=plan.dropped,
         ran=ledger.ran,
         cached=ledger.cached,
     )
-
-
-def ingest_songs(place: Workspace, scan: Scan, settings: Config, ledger: Ledger) -> list[TrackRecord]:
-    """Decode all songs, and separate finished tracks where that is asked for."""
-    separating = settings.separation.enabled and scan.layout == "album"
-    sample_rate, num_channels = (44100, 2) if separating else (settings.ingest.sample_rate, 1)
-    songs = readable_songs(scan)
-    calls = [
-        {
-            "workspace": place,
-            "song": song,
-            "sample_rate": sample_rate,
-            "num_channels": num_channels,
-        }
-        for song in songs
-    ]
-    decoded = ledger.call_all("ingest", ingest, calls)
-    # a reused record has the name under which its audio was first seen; names are no content
-    tracks = [record.named(song.name) for record, song in zip(decoded, songs, strict=True)]
-    return separate_tracks(place, tracks, settings, ledger) if separating else tracks
-
-
-def readable_songs(scan: Scan) -> list[SongRecord]:
-    """Records of the songs whose files can be read; the others are set aside in the scan."""
-    songs = []
-    for song in scan.songs:
-        try:
-            songs.append(song_record(song))
-        except AudioDecodeError as error:
-            scan.set_aside.append(SetAside(song.name, str(error)))
-    return songs
-
-
-def separate_tracks(
-    place: Workspace, tracks: list[TrackRecord], settings: Config, ledger: Ledger
-) -> list[TrackRecord]:
-    """Stems of each finished track, one track after another; what could not be decoded stays as it is."""
-    weights = digest_weights(settings.separation)
-    return [
-        ledger.call(
-            separate, workspace=place, track=record, config=settings.separation, weights=weights
-        ).named(record.name)
-        if record.track.stems
-        else record
-        for record in tracks
-    ]
 
 
 def check_names(settings: Config, stems: Collection[str], retrain: list[str]) -> None:
@@ -158,43 +111,8 @@ def tell_plan(place: Workspace, shard_sets: dict[str, ShardsRecord], plan: BandP
         manifest = read_manifest(place.path(record.folder))
         train, heldout = (clock(manifest.num_samples(split) / manifest.sample_rate) for split in SPLITS)
         print(f"{stem:<16} {train} to train on, {heldout} held out", file=sys.stderr)
-    if plan.set_aside:
-        print(f"{len(plan.set_aside)} files or stems are set aside; the end tells why", file=sys.stderr)
-
-
-def write_shard_sets(
-    place: Workspace, plan: BandPlan, settings: Config, ledger: Ledger
-) -> dict[str, ShardsRecord]:
-    """One shard set a stem. A stem whose shards cannot train its model is set aside with the reason."""
-    if not plan.stems:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.set_aside[:5])
-        raise NoAudioError(f"no usable audio: all {len(plan.set_aside)} files were set aside ({reasons})")
-    calls = [
-        {
-            "workspace": place,
-            "stem": stem,
-            "tracks": stem_plan.tracks,
-            "heldout": stem_plan.heldout,
-            "sample_rate": settings.ingest.sample_rate,
-            "segment_length": settings.segment_length,
-            "heldout_share": settings.segmentation.heldout_share,
-            "quantization_channels": settings.quantization.quantization_channels,
-        }
-        for stem, stem_plan in plan.stems.items()
-    ]
-    records = dict(zip(plan.stems, ledger.call_all("shards", shards, calls), strict=True))
-    fitting = {}
-    for stem, record in records.items():
-        try:
-            manifest = read_manifest(place.path(record.folder))
-            check_compatible(manifest, settings.for_stem(stem))
-            fitting[stem] = record
-            plan.notes.extend(short_tracks(stem, manifest, settings.for_stem(stem)))
-        except IncompatibleDataError as error:
-            plan.set_aside.append((stem, str(error)))
-    if not fitting:
-        raise NoAudioError("no stem can be trained: " + "; ".join(reason for _, reason in plan.set_aside))
-    return fitting
+    if plan.dropped:
+        print(f"{len(plan.dropped)} files or stems are set aside; the end tells why", file=sys.stderr)
 
 
 def find_primes(

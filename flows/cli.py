@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flows.runtime import prepare_environment
 from wavenet.data.scan import NOT_AUDIO
 from wavenet.errors import ConfigError, WavebandError
 
 if TYPE_CHECKING:
+    from wavenet.evaluation.doctor import DoctorReport
+
     from flows.build_and_train import PipelineResult
 
 app = typer.Typer(
@@ -30,14 +33,18 @@ app = typer.Typer(
 
 WorkspaceOption = Annotated[Path, typer.Option(help="Folder that holds everything made on the way.")]
 RetrainOption = Annotated[list[str], typer.Option(help="Stem to train and generate again. May repeat.")]
+InputOption = Annotated[
+    str, typer.Option(help="Folder, glob, manifest (CSV, JSONL) or URL of tracks, or of songs as stems.")
+]
+ConfigOption = Annotated[list[str], typer.Option(help="Name or path of a config. May repeat.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 OverridesArgument = Annotated[list[str] | None, typer.Argument(help="section.key=value", show_default=False)]
 
 
 @app.command()
 def run(
-    input: Annotated[Path, typer.Option(help="Folder of tracks, or of songs as folders of stems.")],
-    config: Annotated[list[str], typer.Option(help="Name or path of a config. May repeat.")] = ["album"],  # noqa: B006
+    input: InputOption,
+    config: ConfigOption = ["album"],  # noqa: B006
     overrides: OverridesArgument = None,
     workspace: WorkspaceOption = Path("workspace"),
     retrain: RetrainOption = [],  # noqa: B006
@@ -58,11 +65,88 @@ def demo(
     from wavenet.data.demo_album import write_demo_album
 
     album = write_demo_album(workspace / "demo-album")
-    run_pipeline(album, ["demo"], overrides or [], workspace, retrain, as_json)
+    run_pipeline(str(album), ["demo"], overrides or [], workspace, retrain, as_json)
+
+
+@app.command()
+def doctor(
+    input: Annotated[str, typer.Argument(help="Folder, glob, manifest or URL.", show_default=False)],
+    overrides: OverridesArgument = None,
+    config: ConfigOption = ["album"],  # noqa: B006
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """What happens to each file and how good the setting can sound, before anything is trained."""
+    from wavenet.config import load_config
+
+    load_config(config, overrides or [])
+    check_path("the input", input)
+    check_path("--workspace", workspace)
+    prepare_environment(workspace)
+    from wavenet.evaluation.doctor import report_json
+
+    from flows.doctor import examine_input
+    from tasks.tracking import log_to_run_under_way
+    from tasks.workspace import Workspace
+
+    output = examine_input(input, config, overrides or [], workspace)
+    print_report(output.report)
+    print(f"page    {output.page}")
+    print(f"json    {output.json_file}")
+    if run_id := log_to_run_under_way(Workspace(root=workspace.resolve()), output):
+        print(f"logged to the MLflow run {run_id}")
+    if as_json:
+        print(json.dumps(report_json(output.report), ensure_ascii=False, allow_nan=False))
+
+
+@app.command()
+def prepare(
+    input: Annotated[str, typer.Argument(help="Folder, glob, manifest or URL.", show_default=False)],
+    overrides: OverridesArgument = None,
+    config: ConfigOption = ["album"],  # noqa: B006
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """From a folder of records to Parquet shards, one set a stem, and no further."""
+    from wavenet.config import load_config
+
+    load_config(config, overrides or [])
+    check_path("the input", input)
+    check_path("--workspace", workspace)
+    prepare_environment(workspace)
+    from flows.prepare import prepare_shards
+
+    places = prepare_shards(input, config, overrides or [], workspace)
+    for stem, place in places.items():
+        print(f"shards  {stem:<12} {place}")
+    if as_json:
+        print(json.dumps({"shards": places}, ensure_ascii=False))
+
+
+shards_app = typer.Typer(help="Look after shard sets.", no_args_is_help=True)
+app.add_typer(shards_app, name="shards")
+
+
+@shards_app.command()
+def verify(
+    folders: Annotated[list[str], typer.Argument(help="Shard sets: folders or URLs.", show_default=False)],
+) -> None:
+    """Find any flipped byte, missing row or foreign file. Exit status 1 if there is one."""
+    from wavenet.data.shards.checker import verify_shards
+    from wavenet.data.shards.storage import open_location
+
+    problems = 0
+    for folder in folders:
+        found = verify_shards(open_location(folder))
+        problems += len(found)
+        print(f"{printable(folder)}: {'whole' if not found else f'{len(found)} problems'}")
+        for problem in found:
+            print(f"  {printable(problem)}")
+    raise typer.Exit(1 if problems else 0)
 
 
 def run_pipeline(
-    input: Path, config: list[str], overrides: list[str], workspace: Path, retrain: list[str], as_json: bool
+    input: str, config: list[str], overrides: list[str], workspace: Path, retrain: list[str], as_json: bool
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
     from wavenet.config import load_config
@@ -84,10 +168,10 @@ def run_pipeline(
         print(json.dumps(summary(result), ensure_ascii=False))
 
 
-def check_path(option: str, path: Path) -> None:
+def check_path(option: str, path: Path | str) -> None:
     """Refuse a path that services cannot be told of: it goes into URIs and JSON."""
-    if any(char in str(path.resolve()) for char in "?%#") and option == "--workspace":
-        raise ConfigError(f"{option}: {path.resolve()} has one of ? % # in it; choose another folder")
+    if option == "--workspace" and any(char in str(Path(path).resolve()) for char in "?%#"):
+        raise ConfigError(f"{option}: {Path(path).resolve()} has one of ? % # in it; choose another folder")
     if not str(path).isprintable():
         raise ConfigError(f"{option}: {printable(str(path))} is not printable text; rename the folder")
 
@@ -114,6 +198,22 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
         print(f"stem    {path}")
     print(f"report  {result.output.report}")
     print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
+
+
+def print_report(report: "DoctorReport") -> None:
+    """The doctor's tables: what there is to train on, every file that is not whole, the floor."""
+    from wavenet.evaluation.doctor_page import doctor_table
+
+    console = Console(highlight=False, soft_wrap=True)
+    for title, head, rows in doctor_table(report):
+        table = Table(title=title, title_justify="left")
+        for number, column in enumerate(head):
+            table.add_column(column, justify="right" if number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        console.print(table)
+    for warning in report.warnings:
+        print(f"warning  {printable(warning)}")
 
 
 def print_set_aside(set_aside: list[tuple[str, str]]) -> None:

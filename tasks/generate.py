@@ -7,7 +7,8 @@ from tasks.progress import Progress
 from tasks.records import ModelRecord, Prime, ShardsRecord, TakeRecord
 from tasks.workspace import Workspace
 from wavenet.audio.io import write_audio
-from wavenet.audio.mulaw import Codes, code_dtype, decode_mu_law, silence_code
+from wavenet.audio.mulaw import Codes
+from wavenet.audio.quantization import Quantizer
 from wavenet.config import GenerationConfig, num_generated_samples
 from wavenet.data.primes import Place, choose_places, context_and_continuation
 from wavenet.evaluation.plots import plot_mel
@@ -48,9 +49,8 @@ def generate(
 
     network, card = load_model(workspace.path(model.folder))
     num_samples = num_generated_samples(config, card.sample_rate)
-    context, reference = _prime(
-        workspace, shards, prime, network.receptive_field, num_samples, card.quantization_channels
-    )
+    quantizer = Quantizer(card.law, card.quantization_channels)
+    context, reference = _prime(workspace, shards, prime, network.receptive_field, num_samples, quantizer)
     progress = Progress(f"generate {stem}", num_samples)
     blocks = []
     for block in generate_blocks(
@@ -62,7 +62,7 @@ def generate(
         files = {TAKE: np.concatenate(blocks), REFERENCE: reference}
         for name, codes in files.items():
             if len(codes):
-                waveform = decode_mu_law(codes, card.quantization_channels)
+                waveform = quantizer.decode(codes)
                 write_audio(folder / name, waveform, card.sample_rate)
                 plot_mel(waveform, card.sample_rate, (folder / name).with_suffix(".png"))
         write_json(
@@ -91,12 +91,11 @@ def _prime(
     prime: Prime | None,
     context_length: int,
     num_samples: int,
-    quantization_channels: int,
+    quantizer: Quantizer,
 ) -> tuple[Codes, Codes]:
     """Codes to go on from, and those of the true continuation; silence and nothing without a prime."""
     if prime is None:
-        dtype = code_dtype(quantization_channels)
-        silence = np.full(context_length, silence_code(quantization_channels), dtype)
-        return silence, np.zeros(0, dtype)
+        silence = np.full(context_length, quantizer.silence_code, quantizer.dtype)
+        return silence, np.zeros(0, quantizer.dtype)
     place = Place(prime.track_id, prime.start_sample)
     return context_and_continuation(workspace.path(shards.folder), place, context_length, num_samples)

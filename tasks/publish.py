@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.generate import REFERENCE, REFERENCE_MEL, TAKE, TAKE_MEL
 from tasks.mix import MIX, MIX_MEL
+from tasks.plan import BandPlan, PlannedTrack, StemOutcome
 from tasks.records import MixRecord, ModelRecord, ShardsRecord, TakeRecord
-from tasks.shards import BandPlan
 from tasks.train import LOSS_CURVE
 from tasks.workspace import Workspace, safe_name
 from wavenet.config import Config
-from wavenet.data.shards import read_manifest
+from wavenet.data.shards.format import read_manifest
 from wavenet.evaluation.listening_page import ListeningPage, StemSection, write_listening_page
 from wavenet.files import digest_folder, new_folder, publish_folder
 
@@ -100,7 +100,7 @@ def _page(
         clip_mode=config.mix.clip_mode,
         stems=[_section(workspace, config, stem, records) for stem, records in band.items()],
         tracks=_tracks(plan),
-        set_aside=plan.set_aside,
+        set_aside=plan.dropped,
         notes=plan.notes,
         config_yaml=settings,
     )
@@ -132,15 +132,19 @@ def _section(workspace: Workspace, config: Config, stem: str, records: StemRecor
 
 
 def _tracks(plan: BandPlan) -> list[tuple[str, str]]:
-    """Each track once: how it was used, its length, its stems."""
-    lines: dict[str, tuple[str, str]] = {}
-    for stem_plan in plan.stems.values():
-        for record in stem_plan.tracks:
-            split = "held out" if record.track.track_id in stem_plan.heldout else "train"
-            split = split if stem_plan.by_track else "train, its end held out"
-            seconds = max(s.num_samples for s in record.track.stems.values()) / record.track.sample_rate
-            note = f"{split}, {seconds:.1f} s, {', '.join(record.track.stems)}"
-            if record.track.residual_db is not None:
-                note += f"; mixture minus stems {record.track.residual_db:.0f} dB"
-            lines[record.name] = (record.name, note)
-    return sorted(lines.values())
+    """Each track once: how it was used, how much of it, its stems, what they leave of the mixture."""
+    used: dict[str, list[StemOutcome]] = {}
+    for outcome in plan.outcomes:
+        if outcome.verdict != "dropped":
+            used.setdefault(outcome.song, []).append(outcome)
+    planned = {track.record.name: track for tracks in plan.stems.values() for track in tracks}
+    return [(song, _track_note(outcomes, planned[song])) for song, outcomes in sorted(used.items())]
+
+
+def _track_note(outcomes: list[StemOutcome], planned: PlannedTrack) -> str:
+    split = {"heldout": "held out", "test": "test"}.get(planned.split, "train")
+    kept = max(outcome.kept_seconds for outcome in outcomes)
+    note = f"{split}{', its end held out' if planned.end_heldout else ''}, {kept:.1f} s"
+    note += f", {', '.join(outcome.stem for outcome in outcomes)}"
+    residual = planned.record.track.residual_db
+    return note if residual is None else f"{note}; mixture minus stems {residual:.0f} dB"

@@ -9,6 +9,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from wavenet.data.examination import Examination
+from wavenet.data.floors import Floor
+from wavenet.data.songs import Song
 from wavenet.data.tracks import Track
 
 
@@ -29,9 +32,18 @@ class StoredRecord(Record):
 class SongRecord(Record):
     """The files of one song as they were found; its digest is of their bytes and stem names."""
 
-    name: str
-    stems: dict[str, Path]
-    mixture: Path | None = None
+    song: Song
+
+    @property
+    def name(self) -> str:
+        return self.song.name
+
+
+class ScoreRecord(Record):
+    """A .mid file; the digest is of its bytes. whole: it is the score of all stems of a song."""
+
+    path: Path
+    whole: bool
 
 
 class TrackRecord(StoredRecord):
@@ -43,6 +55,18 @@ class TrackRecord(StoredRecord):
     def named(self, name: str) -> Self:
         """The same track under the name it has now."""
         return self.model_copy(update={"name": name})
+
+
+class ExaminationRecord(StoredRecord):
+    """What was heard in a track: loudness and fingerprints of its stems."""
+
+    examination: Examination
+
+
+class FloorRecord(StoredRecord):
+    """How good each setting can sound on one stem: figures, and the clips in the folder."""
+
+    floors: list[Floor]
 
 
 class ShardsRecord(StoredRecord):

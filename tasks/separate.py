@@ -1,40 +1,57 @@
 """Separation: from a finished track to a track of stems."""
 
 import functools
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tasks.caching import cached_task
+from tasks.progress import Progress
 from tasks.records import TrackRecord
 from tasks.workspace import Workspace
 from wavenet.config import SeparationConfig
-from wavenet.data.tracks import StemAudio, Track
+from wavenet.data.tracks import RESIDUAL, StemAudio, Track, save_envelope
 from wavenet.errors import SeparationError
-from wavenet.files import digest_folder, digest_json
+from wavenet.files import digest_json
+
+if TYPE_CHECKING:
+    from wavenet.audio.separator import Separator
 
 
-@cached_task(version="1", run_name="separate-{track.name}")
+@cached_task(version="2", run_name="separate-{track.name}")
 def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig, weights: str) -> TrackRecord:
     """Separate a finished track with Demucs. The new track keeps the id, and so the split, of the old.
 
-    weights: what stands for the content of a local repository, see `digest_weights`.
+    weights: the digest of Demucs' weights, see `digest_weights`. Raises SeparationError if this track
+    cannot be separated; what holds for all tracks is told by `check_separator` before.
     """
-    from wavenet.audio.separation import separate_file  # torch takes seconds to import
+    from wavenet.audio.separation import separate_file
 
     (audio,) = track.track.stems.values()
-    separator = load_once(config)
+    separator = load_once(config, weights)
+    seconds = audio.num_samples / track.track.sample_rate
     with workspace.new_folder("tracks") as folder:
         source = workspace.path(track.folder) / audio.file
-        stats, sample_rate, residual_db = separate_file(separator, source, folder)
+        try:
+            separation = separate_file(separator, source, folder, show_seconds(track.name, seconds))
+        except SeparationError as error:  # a file of the workspace tells nobody anything
+            raise SeparationError(str(error).removeprefix(f"{source.name}: ")) from error
+        stems = {}
+        for stem, (stats, envelope) in separation.stems.items():
+            stems[stem] = StemAudio(file=f"{stem}.wav", **vars(stats))
+            save_envelope(folder / stems[stem].envelope_file, envelope)
         separated = Track(
             track_id=track.track.track_id,
-            sample_rate=sample_rate,
-            num_channels=track.track.num_channels,
-            stems={stem: StemAudio(file=f"{stem}.wav", **asdict(stat)) for stem, stat in stats.items()},
+            sample_rate=separation.sample_rate,
+            num_channels=separator.num_channels,
+            stems=stems,
+            set_aside=track.track.set_aside,
             notes=track.track.notes,
-            residual_db=residual_db,
+            residual_db=separation.residual_db,
+            residual_file=RESIDUAL,
+            energy_shares=separation.energy_shares,
+            bleed=separation.bleed,
         )
-        digest = digest_json([track.digest, {stem: stat.source_digest for stem, stat in stats.items()}])
+        digest = digest_json([track.digest, {stem: audio.source_digest for stem, audio in stems.items()}])
         return TrackRecord(
             digest=digest,
             folder=workspace.publish(folder, digest, track.name),
@@ -43,18 +60,34 @@ def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig,
         )
 
 
+def check_separator(config: SeparationConfig) -> None:
+    """Raise SeparationError, at once, where no track could be separated: no Demucs, weights or device."""
+    from wavenet.audio import separator  # torch takes seconds to import
+
+    separator.check_separator(config)
+
+
 def digest_weights(config: SeparationConfig) -> str:
-    """The digest of a local repository's files; of the hub's models the name is all that is known."""
-    if config.repo is None:
-        return ""
-    if not config.repo.is_dir():
-        raise SeparationError(f"separation.repo: {config.repo} is no folder; expected one of Demucs models")
-    return digest_folder(config.repo, sorted(path.name for path in config.repo.iterdir() if path.is_file()))
+    """What stands for the weights in a key: the digest of the files that would be loaded."""
+    from wavenet.audio import weights
+
+    return weights.digest_weights(config)
 
 
 @functools.lru_cache(maxsize=1)
-def load_once(config: SeparationConfig) -> Any:
-    """The separator of these settings, kept for the next track."""
-    from wavenet.audio.separation import load_separator
+def load_once(config: SeparationConfig, weights: str) -> "Separator":
+    """The separator of these settings and weights, kept for the next track."""
+    from wavenet.audio.separator import load_separator
 
     return load_separator(config)
+
+
+def show_seconds(name: str, seconds: float) -> Callable[[float, float], None]:
+    """A line of progress that counts the seconds of a track."""
+    whole = max(1, round(seconds))
+    progress = Progress(f"separate {name}", whole)
+
+    def report(done: float, total: float) -> None:
+        progress.update(whole if done >= total else min(int(done), whole - 1), "seconds")
+
+    return report

@@ -1,113 +1,93 @@
-"""Segmentation and quantization: from tracks to one shard set a stem."""
-
-from collections.abc import Iterable
-
-from pydantic import BaseModel
+"""Segmentation and quantization: from a stem's planned tracks to its shard set."""
 
 from tasks.caching import cached_task
-from tasks.ingest import duplicate_of
-from tasks.records import ShardsRecord, TrackRecord
+from tasks.plan import PlannedTrack
+from tasks.pool import run_apart
+from tasks.records import ShardsRecord
 from tasks.workspace import Workspace
-from wavenet.config import Config
-from wavenet.data.shards import ShardFormat, StemSource, write_shards
-from wavenet.data.splits import Split, choose_heldout
+from wavenet.audio.quantization import Quantizer
+from wavenet.config import FeaturesConfig, QuantizationConfig
+from wavenet.data.scores import Note, notes_for_stem, read_notes
+from wavenet.data.shards.storage import open_location, upload_shards
+from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+
+LONGEST_SECONDS = 24 * 3600.0
 
 
-class StemPlan(BaseModel):
-    """Which tracks a stem is made of, and which of those are held out."""
-
-    tracks: list[TrackRecord] = []
-    heldout: list[str] = []  # track ids
-
-    @property
-    def by_track(self) -> bool:
-        """Whether whole tracks are held out; otherwise each track's end is."""
-        return len(self.tracks) > len(self.heldout) > 0
-
-
-class BandPlan(BaseModel):
-    """The stems that there is audio for, and what was left out on the way."""
-
-    stems: dict[str, StemPlan]
-    set_aside: list[tuple[str, str]]  # name, reason
-    notes: list[str] = []
-
-
-def plan_band(tracks: Iterable[TrackRecord], config: Config) -> BandPlan:
-    """Decide which stem of which track is used, and the split. A pure function of its inputs."""
-    tracks = list(tracks)
-    set_aside = [
-        (f"{record.name}/{stem}", reason)
-        for record in tracks
-        for stem, reason in record.track.set_aside.items()
-    ]
-    duplicates = duplicate_of(record for record in tracks if record.track.stems)
-    set_aside += [(name, f"the same audio as {first}") for name, first in duplicates.items()]
-    notes = [f"{record.name}: {note}" for record in tracks for note in record.track.notes]
-    usable: dict[str, list[str]] = {}
-    kept = [record for record in tracks if record.track.stems and record.name not in duplicates]
-    for record in kept:
-        usable[record.track.track_id], short = _usable_stems(record, config)
-        set_aside += short
-    heldout = choose_heldout(usable, config.segmentation.heldout_share)
-    plans: dict[str, StemPlan] = {}
-    for stem in sorted({stem for stems in usable.values() for stem in stems}):
-        having = [record for record in kept if stem in usable[record.track.track_id]]
-        ids = {record.track.track_id for record in having}
-        plans[stem] = StemPlan(tracks=having, heldout=sorted(ids & heldout))
-        others = [record for record in kept if usable[record.track.track_id]]
-        missing = [record.name for record in others if record not in having]
-        notes += [f"{name}: has no usable {stem}; its other stems are used" for name in missing]
-    return BandPlan(stems=plans, set_aside=set_aside, notes=notes)
-
-
-def _usable_stems(record: TrackRecord, config: Config) -> tuple[list[str], list[tuple[str, str]]]:
-    """Stems of a track that are wanted and at least one segment long, and why others are not."""
-    wanted = config.ingest.stems
-    least = config.segmentation.segment_seconds
-    usable, short = [], []
-    for stem, audio in record.track.stems.items():
-        seconds = audio.num_samples / record.track.sample_rate
-        if wanted is not None and stem not in wanted:
-            short.append((f"{record.name}/{stem}", f"not among ingest.stems ({', '.join(wanted)})"))
-        elif seconds < least:
-            reason = (
-                f"{seconds:.2f} s is shorter than one segment ({least:g} s); "
-                "lower segmentation.segment_seconds or drop the file"
-            )
-            short.append((f"{record.name}/{stem}", reason))
-        else:
-            usable.append(stem)
-    return usable, short
-
-
-@cached_task(version="1", run_name="shards-{stem}")
+@cached_task(version="2", run_name="shards-{stem}", ignore=["workers"])
 def shards(
     workspace: Workspace,
     stem: str,
-    tracks: list[TrackRecord],
-    heldout: list[str],
+    tracks: list[PlannedTrack],
     sample_rate: int,
     segment_length: int,
+    hop_length: int,
     heldout_share: float,
-    quantization_channels: int,
+    quantization: QuantizationConfig,
+    features: FeaturesConfig,
+    resample_quality: str,
+    prefix: str | None,
+    workers: int | None,
 ) -> ShardsRecord:
-    """Cut and quantize one stem of all tracks into Parquet shards."""
-    by_track = StemPlan(tracks=tracks, heldout=heldout).by_track
-    sources = [
-        StemSource(
-            path=workspace.path(record.folder) / record.track.stems[stem].file,
-            track_id=record.track.track_id,
-            track=record.name,
-            split=_split(record, heldout) if by_track else None,
-        )
-        for record in sorted(tracks, key=lambda record: record.track.track_id)
-    ]
-    fmt = ShardFormat(stem, sample_rate, quantization_channels, segment_length, heldout_share)
+    """Cut and quantize one stem of all tracks into Parquet shards, in the workspace or below `prefix`."""
+    ordered = sorted(tracks, key=lambda track: track.record.track.track_id)
+    sources = [stem_source(workspace, stem, track, features) for track in ordered]
+    quantizer = Quantizer(quantization.law, quantization.quantization_channels, quantization.dither)
+    fmt = ShardFormat(
+        stem=stem,
+        sample_rate=sample_rate,
+        quantizer=quantizer,
+        segment_length=segment_length,
+        heldout_share=heldout_share,
+        hop_length=hop_length,
+        features=list(features.names),
+        resample_quality=resample_quality,
+    )
     with workspace.new_folder("shards") as folder:
-        digest = write_shards(sources, folder, fmt).digest
-        return ShardsRecord(digest=digest, folder=workspace.publish(folder, digest, stem), stem=stem)
+        manifest = run_apart(
+            write_shards,
+            sources,
+            folder,
+            fmt,
+            timeout=LONGEST_SECONDS,
+            what=f"shards of {stem}",
+            workers=workers,
+        )
+        name = workspace.name_of(manifest.digest, stem)
+        if prefix is None:
+            place = workspace.publish(folder, manifest.digest, stem)
+        else:
+            place = f"{prefix.rstrip('/')}/{name}"
+            upload_shards(folder, open_location(place))
+        return ShardsRecord(digest=manifest.digest, folder=place, stem=stem)
 
 
-def _split(record: TrackRecord, heldout: list[str]) -> Split:
-    return "heldout" if record.track.track_id in heldout else "train"
+def stem_source(
+    workspace: Workspace, stem: str, planned: PlannedTrack, features: FeaturesConfig
+) -> StemSource:
+    """What the writer needs to know of a planned track."""
+    folder, track = workspace.path(planned.record.folder), planned.record.track
+    audio = track.stems[stem]
+    others = [folder / other.file for name, other in track.stems.items() if name != stem]
+    return StemSource(
+        path=folder / audio.file,
+        num_samples=audio.num_samples,
+        track_id=track.track_id,
+        track=planned.record.name,
+        split=planned.split,
+        end_heldout=planned.end_heldout,
+        kept=planned.kept,
+        gain=planned.gain,
+        labels=planned.labels,
+        licence=planned.licence,
+        notes=_notes(stem, planned) if "notes" in features.names else [],
+        others=others if "context" in features.names else [],
+    )
+
+
+def _notes(stem: str, planned: PlannedTrack) -> list[Note]:
+    """The score of a stem: its own whole, or its part of the song's."""
+    if planned.score is None:
+        return []
+    notes, track = read_notes(planned.score.path), planned.record.track
+    return notes_for_stem(notes, stem, {*track.stems, *track.set_aside}) if planned.score.whole else notes

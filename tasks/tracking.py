@@ -7,6 +7,7 @@ costs a warning and never a training.
 import functools
 import json
 import os
+import re
 import shlex
 import time
 import warnings
@@ -15,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tasks.doctor import DoctorOutput
 from tasks.records import MixRecord, ModelRecord, ShardsRecord, TakeRecord
 from tasks.workspace import Workspace
 from wavenet.config import StemConfig
-from wavenet.data.shards import read_manifest
+from wavenet.data.shards.format import read_manifest
 from wavenet.data.splits import SPLITS
 from wavenet.files import digest_json
 from wavenet.training.metrics import STEP, read_metrics
@@ -199,6 +201,12 @@ class PipelineTracker:
             self.client.log_artifact(self.parent, str(report))
 
     @_never_fatal
+    def log_doctor(self, output: DoctorOutput) -> None:
+        """The doctor's page and its rows, with the parent."""
+        if self.parent:
+            log_doctor(self.uri, self.parent, output)
+
+    @_never_fatal
     def log_config(self, values: Mapping[str, Any]) -> None:
         """Keep the whole configuration with the parent."""
         if self.parent:
@@ -266,6 +274,29 @@ class PipelineTracker:
         from mlflow.entities import Param
 
         self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+
+
+def log_doctor(uri: str, run_id: str, output: DoctorOutput) -> None:
+    """Keep the doctor's page and its rows with a run, and what there is to train on as figures."""
+    client = _client(uri)
+    client.log_artifact(run_id, str(output.page), "doctor")
+    client.log_artifact(run_id, str(output.json_file), "doctor")
+    for stem, splits in output.report.totals.seconds.items():
+        for split, seconds in splits.items():
+            client.log_metric(run_id, f"data/{_metric_name(stem)}/{split}_minutes", seconds / 60)
+
+
+def log_to_run_under_way(workspace: Workspace, output: DoctorOutput) -> str | None:
+    """Log to the run that MLFLOW_RUN_ID names, if it names one. Returns its id."""
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if run_id:
+        log_doctor(tracking_uri(workspace), run_id, output)
+    return run_id
+
+
+def _metric_name(name: str) -> str:
+    """A stem's name as MLflow takes it in a metric's."""
+    return re.sub(r"[^\w. -]", "_", name)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tasks.tracking import metrics_mirror
 from tasks.workspace import Workspace
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
 from wavenet.data.dataset import load_runs, scored_codes
-from wavenet.data.shards import read_manifest
+from wavenet.data.shards.format import read_manifest
 from wavenet.evaluation.metrics import uniform_bits, unigram_bits
 from wavenet.evaluation.plots import plot_loss
 from wavenet.files import digest_folder, write_json
@@ -46,6 +46,7 @@ def train(
         shards_digest=shards.digest,
         model=model,
         quantization_channels=manifest.quantization_channels,
+        law=manifest.law,
     )
     figures = {
         "heldout_bits": heldout_bits,

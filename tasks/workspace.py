@@ -4,6 +4,8 @@
     results/   which inputs led to which record: small JSON files, named by key
     work/      trainings under way: checkpoints and metrics
     locks/     one file a key being computed
+    downloads/ files of a remote input
+    splits.json    which tracks are held out, once decided
     output/    mixes, stems and pages for people
     prefect/, mlflow.db, mlflow-artifacts/    the embedded services
 
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from wavenet.data.shards.storage import is_url, open_location
 from wavenet.files import new_folder, publish_folder
 
 
@@ -30,12 +33,16 @@ class Workspace(BaseModel):
     root: Path
 
     def path(self, relative: str) -> Path:
-        """The absolute path of what a record names."""
-        return self.root / relative
+        """Where what a record names lies: below the root, or behind a URL."""
+        return open_location(relative) if is_url(relative) else self.root / relative
 
     @property
     def results(self) -> Path:
         return self.root / "results"
+
+    @property
+    def downloads(self) -> Path:
+        return self.root / "downloads"
 
     @property
     def output(self) -> Path:
@@ -67,10 +74,13 @@ class Workspace(BaseModel):
         with new_folder(self.root / "store" / kind, kind) as folder:
             yield folder
 
+    def name_of(self, digest: str, label: str = "") -> str:
+        """The name of a folder by label and content."""
+        return "-".join(part for part in (safe_name(label), digest[:16]) if part)
+
     def publish(self, folder: Path, digest: str, label: str = "") -> str:
         """Give a filled folder its name by label and content. Returns it relative to the root."""
-        name = "-".join(part for part in (safe_name(label), digest[:16]) if part)
-        destination = folder.parent / name
+        destination = folder.parent / self.name_of(digest, label)
         publish_folder(folder, destination)
         return destination.relative_to(self.root).as_posix()
 

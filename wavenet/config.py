@@ -29,17 +29,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Layout = Literal[
+    "auto", "album", "stems", "musdb", "slakh", "groove", "gtzan", "spoken_digit", "nsynth", "manifest"
+]
+
+
 class IngestConfig(Section):
     """Which files become which tracks, and in what form they are worked on."""
 
-    layout: Literal["auto", "album", "stems"] = Field(
-        "auto", description="album: each file a finished track; stems: each folder a song of stems"
+    layout: Layout = Field(
+        "auto",
+        description="album: each file a finished track; stems: each folder a song of stems; else a data set",
     )
     sample_rate: int = Field(16000, ge=1000, le=192000, description="of the models and the mix, Hz")
+    downmix: Literal["mean", "left", "right"] = Field("mean", description="how channels become one")
+    resample_quality: Literal["QQ", "LQ", "MQ", "HQ", "VHQ"] = Field("HQ", description="of soxr")
     track_stem: str = Field(
         "mix", pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="stem name of a finished track"
     )
     stems: list[str] | None = Field(None, description="use only these stems; all when not given")
+    licence: str = Field("not stated", description="of the audio, for the dataset card")
+    workers: int | None = Field(
+        None, ge=1, description="decoding processes; one a core if not given", json_schema_extra=NO_CONTENT
+    )
 
 
 class SeparationConfig(Section):
@@ -55,20 +67,67 @@ class SeparationConfig(Section):
     overlap: float = Field(0.25, ge=0, lt=1)
     segment: float | None = Field(None, gt=0, description="seconds a chunk; the model's if not given")
     jobs: int = Field(0, ge=0, json_schema_extra=NO_CONTENT)
+    min_energy_share: float = Field(
+        1e-3,
+        ge=0,
+        lt=1,
+        description="a stem with less of its track's energy is not trained on",
+        json_schema_extra=NO_CONTENT,  # of the separation: the plan of what is used reads it
+    )
+
+
+class SilenceConfig(Section):
+    """What counts as silence: measured against the file's own level, never against full scale."""
+
+    cut: bool = Field(True, description="leave silent segments out of the shards")
+    below_db: float = Field(60.0, gt=0, le=200, description="so far under the file's own level")
+    hysteresis_db: float = Field(6.0, ge=0, le=60, description="sound begins so much above that")
+    min_seconds: float = Field(2.0, ge=0, le=600, description="shorter rests are music and stay")
 
 
 class SegmentationConfig(Section):
     """How tracks are cut into rows, and which are held out."""
 
-    segment_seconds: float = Field(1.0, gt=0, le=60)
+    segment_seconds: float | None = Field(
+        None, gt=0, le=60, description="twice the longest receptive field if not given"
+    )
     heldout_share: float = Field(0.1, gt=0, lt=1, description="share of tracks never trained on")
+    normalize: Literal["none", "loudness", "peak"] = Field(
+        "none", description="one gain a track, for all its stems; quiet music becomes loud"
+    )
+    target_lufs: float = Field(-18.0, ge=-60, le=0, description="of a track, where loudness is normalized")
+    target_peak_db: float = Field(-1.0, ge=-60, le=0, description="of a track, where its peak is")
+    silence: SilenceConfig = SilenceConfig()
 
 
 class QuantizationConfig(Section):
     """From waveform to codes."""
 
     quantization_channels: int = Field(256, ge=16, le=65536, description="levels of a sample")
-    law: Literal["mu-law"] = "mu-law"
+    law: Literal["mu-law", "linear"] = "mu-law"
+    dither: bool = Field(False, description="triangular noise of one step before rounding")
+
+
+FEATURES = ("energy", "onset", "f0", "chroma", "notes", "context")
+
+
+class FeaturesConfig(Section):
+    """What is stored beside the codes, for models that are told more than their own past."""
+
+    names: list[Literal["energy", "onset", "f0", "chroma", "notes", "context"]] = []
+    frame_rate: float = Field(
+        100.0, ge=1, le=1000, description="frames a second, about: a frame is whole samples"
+    )
+
+
+class StorageConfig(Section):
+    """Where what is made is kept, if not in the workspace."""
+
+    shards: str | None = Field(
+        None,
+        description="prefix such as s3://bucket/shards to write to and train from",
+        json_schema_extra=NO_CONTENT,
+    )
 
 
 class ModelConfig(Section):
@@ -161,6 +220,8 @@ class Config(Section):
     separation: SeparationConfig = SeparationConfig()
     segmentation: SegmentationConfig = SegmentationConfig()
     quantization: QuantizationConfig = QuantizationConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    storage: StorageConfig = StorageConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     generation: GenerationConfig = GenerationConfig()
@@ -178,9 +239,29 @@ class Config(Section):
         return self
 
     @property
+    def hop_length(self) -> int:
+        """Samples of a feature frame."""
+        return max(1, round(self.ingest.sample_rate / self.features.frame_rate))
+
+    @property
     def segment_length(self) -> int:
-        """Samples of a segment."""
-        return max(1, round(self.segmentation.segment_seconds * self.ingest.sample_rate))
+        """Samples of a segment, a whole number of feature frames.
+
+        Unless it is configured: twice the longest receptive field, so that a segment alone holds a context
+        and as many samples to score after it; a quarter of a second at least.
+        """
+        seconds = self.segmentation.segment_seconds
+        length = (
+            max(2 * self.receptive_field, self.ingest.sample_rate / 4)
+            if seconds is None
+            else seconds * self.ingest.sample_rate
+        )
+        return self.hop_length * max(1, math.ceil(round(length / self.hop_length, 6)))
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples of the longest receptive field of any stem."""
+        return max(self.for_stem(stem).model.receptive_field for stem in [*self.stems, ""])
 
     def for_stem(self, stem: str) -> StemConfig:
         """The model, training and generation sections of one stem. Raises ConfigError."""

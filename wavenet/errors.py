@@ -18,6 +18,14 @@ class AudioDecodeError(WavebandError):
     """A file cannot be decoded as audio, or decodes to something unusable (no samples, NaN)."""
 
 
+class MetadataError(WavebandError):
+    """A file that says something of others cannot be read, or says what cannot be."""
+
+
+class ScoreError(WavebandError):
+    """A MIDI file cannot be read as notes."""
+
+
 class NoAudioError(WavebandError):
     """Nothing usable was found where audio was expected."""
 

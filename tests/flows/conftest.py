@@ -21,6 +21,6 @@ def run(prefect_server, workspace, tiny):
 
     def run(input, *overrides, **options):
         settings = {"config": [str(tiny)], "workspace": workspace, "overrides": list(overrides)}
-        return build_and_train(input=input, **{**settings, **options})
+        return build_and_train(input=str(input), **{**settings, **options})
 
     return run

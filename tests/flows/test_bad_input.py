@@ -47,8 +47,12 @@ def write_nan(folder):
     soundfile.write(folder / "bad.wav", waveform, RATE, subtype="FLOAT")
 
 
-def write_a_tenth_of_a_second(folder):
-    soundfile.write(folder / "bad.wav", np.full(RATE // 10, 0.1), RATE)
+def write_a_moment(folder):
+    soundfile.write(folder / "bad.wav", np.full(16, 0.1), RATE)
+
+
+def write_silence(folder):
+    soundfile.write(folder / "bad.wav", np.zeros(2 * RATE), RATE)
 
 
 def make_a_folder_named_wav(folder):
@@ -59,13 +63,14 @@ def make_a_folder_named_wav(folder):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (write_text_named_wav, "cannot be opened as audio"),
+        (write_text_named_wav, "cannot be decoded as audio"),
         (write_truncated_wav, "truncated"),
-        (write_truncated_flac, "cannot be decoded"),
+        (write_truncated_flac, "damaged or truncated"),
         (write_no_samples, "no samples"),
-        (write_no_bytes, "cannot be opened as audio"),
+        (write_no_bytes, "the file is empty"),
         (write_nan, "NaN"),
-        (write_a_tenth_of_a_second, "shorter than one segment"),
+        (write_a_moment, "shorter than what a model of it hears"),
+        (write_silence, "silent throughout"),
         (make_a_folder_named_wav, "not an audio file"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -158,7 +163,7 @@ def test_a_folder_of_no_audio_is_an_error_in_words(run, tmp_path):
 def test_a_folder_of_only_bad_audio_names_the_reasons(run, tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.wav").write_text("no sound")
-    with pytest.raises(NoAudioError, match=r"a/mix: cannot be opened as audio"):
+    with pytest.raises(NoAudioError, match=r"a/mix: cannot be decoded as audio"):
         run(tmp_path / "bad")
 
 
@@ -188,7 +193,9 @@ def test_a_setting_that_means_nothing_is_named_before_anything_is_trained(
         run(songs, *overrides, **options)
 
 
-def test_a_stem_of_pure_silence_is_played_in_silence(run, songs):
+def test_a_stem_that_is_silent_in_every_song_is_set_aside_and_the_band_plays(run, songs):
     for song in songs.iterdir():
         soundfile.write(song / "vocals.wav", np.zeros(2 * RATE), RATE)
-    assert "vocals" in run(songs).figures
+    result = run(songs)
+    assert list(result.figures) == ["bass", "drums"]
+    assert ("song 0/vocals", "silent throughout") in result.set_aside

@@ -10,10 +10,10 @@ import soundfile
 
 from tasks.workspace import Workspace
 
-INGESTS = {"ingest-song 0", "ingest-song 1", "ingest-song 2"}
+INGESTS = {f"{task}-song {number}" for task in ("ingest", "examine") for number in range(3)}
 DRUMS = {"train-drums", "generate-drums"}
 BASS = {"train-bass", "generate-bass"}
-SHARDS = {"shards-drums", "shards-bass"}
+SHARDS = {"shards-drums", "shards-bass", "floors-drums", "floors-bass"}
 EVERYTHING = INGESTS | SHARDS | DRUMS | BASS | {"mix"}
 
 
@@ -78,7 +78,8 @@ def test_one_more_song_runs_only_what_depends_on_it(run, songs, write_tone):
     run(songs)
     write_tone(songs / "song 3" / "drums.wav", 333)
     result = run(songs)
-    assert set(result.ran) == {"ingest-song 3", "shards-drums", *DRUMS, "mix"}
+    added = {"ingest-song 3", "examine-song 3", "floors-drums", "shards-drums"}
+    assert set(result.ran) == {*added, *DRUMS, "mix"}
     assert set(result.cached) == EVERYTHING - set(result.ran)
 
 

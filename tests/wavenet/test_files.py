@@ -16,6 +16,7 @@ from wavenet.files import (
     digest_folder,
     digest_json,
     new_folder,
+    new_hasher,
     publish_folder,
     read_json,
     write_json,
@@ -207,6 +208,25 @@ def test_a_files_digest_is_of_its_bytes_alone(tmp_path):
     (tmp_path / "a").write_bytes(b"same")
     (tmp_path / "b").write_bytes(b"same")
     assert digest_file(tmp_path / "a") == digest_file(tmp_path / "b") == digest_bytes(b"sa", b"me")
+
+
+def test_digests_are_the_first_half_of_blake3():
+    """The vectors that come with BLAKE3: nothing, and 1023 and 1024 bytes of 0 to 250 again and again."""
+    count = bytes(range(251)) * 5
+    assert digest_bytes() == "af1349b9f5f9a1a6a0404dea36dcc949"
+    assert digest_bytes(count[:1023]) == "10108970eeda3eb932baac1428c7a216"
+    assert digest_bytes(count[:1000], count[1000:1024]) == "42214739f095a406f3fc83deb889744a"
+
+
+def test_a_file_fed_piece_by_piece_has_the_digest_of_the_whole(tmp_path, monkeypatch):
+    content = bytes(range(251)) * 100
+    (tmp_path / "a").write_bytes(content)
+    monkeypatch.setattr(files, "READ_BYTES", 1000)
+    hasher = new_hasher()
+    hasher.update(content)
+    assert digest_file(tmp_path / "a") == digest_bytes(content) == hasher.hexdigest()[:DIGEST_LENGTH]
+    (tmp_path / "empty").touch()
+    assert digest_file(tmp_path / "empty") == digest_bytes()
 
 
 def test_a_folders_digest_is_of_names_and_bytes_in_any_order(tmp_path):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import sosfilt
 
-GATE_SECONDS = 0.4
-"""One gating block of BS.1770; anything shorter has no loudness."""
 STEP_SECONDS = 0.1
+STEPS_A_GATE = 4
+"""One gating block of BS.1770, 0.4 s; anything shorter has no loudness."""
 SILENCE_LUFS, RELATIVE_GATE_DB = -70.0, -10.0
 OFFSET_DB = -0.691  # so that a 997 Hz sine at full scale reads -3.01 LUFS
 
@@ -25,24 +25,50 @@ LOW_HZ, LOW_Q, LOW_GAIN = 38.13547087602444, 0.5003270373238773, 1.0049949
 """The filters behind the standard's tables for 48 kHz, where its high-pass lets so much through."""
 
 
+class LoudnessMeter:
+    """Integrated loudness of a stream of blocks (BS.1770-4, gated), in bounded memory."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.step = round(STEP_SECONDS * sample_rate)
+        self.filters = k_weighting(sample_rate)
+        self.state: NDArray[np.float64] | None = None
+        self.rest = np.zeros(0)
+        self.steps: list[NDArray[np.float64]] = []
+
+    def add(self, block: NDArray[np.floating]) -> None:
+        """The next samples, (time,) or (time, one or two channels), full scale = 1."""
+        if not len(block):
+            return
+        samples = np.atleast_2d(np.asarray(block, np.float64).T).T
+        if self.state is None:
+            self.state = np.zeros((len(self.filters), 2, samples.shape[1]))
+        weighted, self.state = sosfilt(self.filters, samples, axis=0, zi=self.state)
+        power = np.concatenate([self.rest, np.square(weighted).sum(axis=1)])
+        whole = len(power) // self.step * self.step
+        self.steps.append(power[:whole].reshape(-1, self.step).sum(axis=1))
+        self.rest = power[whole:]
+
+    def loudness(self) -> float | None:
+        """LUFS of all that was added, or None for silence or less than 0.4 s."""
+        steps = np.concatenate([np.zeros(0), *self.steps])
+        if len(steps) < STEPS_A_GATE:
+            return None
+        powers = np.convolve(steps, np.ones(STEPS_A_GATE), "valid") / (STEPS_A_GATE * self.step)
+        heard = powers[powers > _power(SILENCE_LUFS)]
+        if not heard.size:
+            return None
+        gate = _power(_loudness(heard.mean()) + RELATIVE_GATE_DB)
+        return _loudness(heard[heard > gate].mean())
+
+
 def measure_loudness(waveform: NDArray[np.floating], sample_rate: int) -> float | None:
     """Integrated loudness in LUFS (BS.1770-4, gated), or None for silence or less than 0.4 s.
 
     waveform: (time,) or (time, one or two channels), full scale = 1.
     """
-    samples = np.atleast_2d(np.asarray(waveform, np.float64).T).T
-    length, step = round(GATE_SECONDS * sample_rate), round(STEP_SECONDS * sample_rate)
-    if len(samples) < length:
-        return None
-    weighted = sosfilt(k_weighting(sample_rate), samples, axis=0)
-    energy = np.concatenate([[0.0], np.cumsum(np.square(weighted).sum(axis=1))])
-    starts = np.arange(0, len(samples) - length + 1, step)
-    powers = (energy[starts + length] - energy[starts]) / length
-    heard = powers[powers > _power(SILENCE_LUFS)]
-    if not heard.size:
-        return None
-    gate = _power(_loudness(heard.mean()) + RELATIVE_GATE_DB)
-    return _loudness(heard[heard > gate].mean())
+    meter = LoudnessMeter(sample_rate)
+    meter.add(waveform)
+    return meter.loudness()
 
 
 def k_weighting(sample_rate: int) -> NDArray[np.float64]:

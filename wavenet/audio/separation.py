@@ -1,96 +1,197 @@
-"""Demucs: from a finished track to stems, gain-exact.
+"""From the file of a finished track to the files of its stems, gain-exact.
 
-Knows files and Demucs; nothing of tracks or records. The invariant: stems are float32 as Demucs
-computed them, never rescaled one by one, so that mixture - sum of stems is a true residual.
+Knows nothing of tracks or records. The invariants: stems and residual sum to the mixture, within the
+rounding of float32; memory does not grow with a track's length, and a track that is separated in pieces
+gives the stems that it would give as a whole; all files are there, or none.
 """
 
-import os
-import random
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
 
-from wavenet.audio.io import AudioStats, level_db, measure, read_audio, write_audio
-from wavenet.config import SeparationConfig
+from wavenet.audio.bleed import measure_bleed
+from wavenet.audio.io import (
+    AudioSource,
+    AudioStats,
+    Meter,
+    bytes_of,
+    convert_audio,
+    level_db,
+    new_source_hasher,
+    read_blocks,
+)
+from wavenet.audio.pieces import Overlap, cut_pieces, join_pieces
+from wavenet.audio.separator import Level, Separator
+from wavenet.audio.wav import WavWriter, open_wav
 from wavenet.errors import SeparationError
+from wavenet.files import DIGEST_LENGTH
 
 SAMPLE_RATE, NUM_CHANNELS = 44100, 2
 """What Demucs' stock models take."""
+PIECE_SECONDS = 300.0
+"""What is separated at once: 0.1 GB a signal at 44.1 kHz, of which Demucs holds about twenty."""
+FADE_SECONDS = 1.0
+LEAST_DEVIATION = 1e-8
+"""What Demucs adds to a standard deviation, for silence."""
+BLOCK_FRAMES = 1 << 18
+RESIDUAL = "residual"
 
-HUB = "hf://"
-"""Demucs' prefix for what comes from the Hugging Face hub and from nowhere else."""
-INSTALL = "pip install 'waveband[separate]'"
-
-
-def load_separator(config: SeparationConfig) -> Any:
-    """A `demucs.api.Separator`. Weights come from the local hub cache; nothing is downloaded.
-
-    Raises SeparationError naming what is missing and how to get it.
-    """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else a lookup of 23 s before the same error
-    try:
-        from demucs.api import Separator
-    except ImportError:
-        raise SeparationError(f"separation.enabled needs Demucs, which is not installed: {INSTALL}") from None
-    if config.repo is not None and not config.repo.is_dir():
-        raise SeparationError(f"separation.repo: {config.repo} is no folder; expected one of Demucs models")
-    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    options = {
-        "shifts": config.shifts,
-        "overlap": config.overlap,
-        "segment": config.segment,
-        "jobs": config.jobs,
-        "device": device,
-    }
-    name = config.model
-    if config.repo is None and not name.startswith(HUB):
-        name = HUB + name  # else Demucs goes on to pickled weights from its older server
-    try:
-        return Separator(model=name, repo=config.repo, **options)
-    except (Exception, SystemExit) as error:
-        raise SeparationError(
-            f"Demucs model '{config.model}' cannot be loaded ({error}). {_remedy(config.repo, name)}"
-        ) from None
+Waveform = NDArray[np.float32]
+Report = Callable[[float, float], None]
+"""Is told how many seconds of a track are done, and how many there are."""
 
 
-def _remedy(repo: Path | None, name: str) -> str:
-    if repo is not None:
-        return f"separation.repo: expected {name}.yaml or {name}.th, as Demucs keeps them, in {repo}"
-    return (
-        "Waveband downloads nothing by itself: run once, online, HF_HUB_OFFLINE=0 python -c "
-        f"\"from demucs.api import Separator; Separator('{name}')\", or point separation.repo to a folder "
-        "of models"
-    )
+@dataclass(frozen=True)
+class Separation:
+    """The stems of a track, and how they relate to it and to each other."""
+
+    stems: dict[str, tuple[AudioStats, Waveform]]  # stats and envelope, as `measure` returns them
+    sample_rate: int
+    residual_db: float | None  # energy of the residual over the mixture's; None where that is silent
+    energy_shares: dict[str, float]  # of the energies of all stems; 0 where all are silent
+    bleed: dict[str, float]  # see `measure_bleed`
 
 
 def separate_file(
-    separator: Any, source: Path, folder: Path
-) -> tuple[dict[str, AudioStats], int, float | None]:
-    """Write every stem of a track as `folder/STEM.wav`, float32.
+    separator: Separator, source: Path, folder: Path, report: Report | None = None
+) -> Separation:
+    """Write every stem of a track as `folder/STEM.wav` and the rest as `folder/residual.wav`, float32.
 
-    source: (time, channels) audio as the model takes it, see SAMPLE_RATE and NUM_CHANNELS. Returns
-    the stems' stats, their sample rate, and the energy of mixture - sum of stems in dB of the mixture's,
-    None where that is silent. The same track gives the same stems. Raises SeparationError.
+    source: working audio; at another rate than the model's it is resampled, and so is what is written. report
+    is called after each of Demucs' segments. Raises SeparationError naming the file.
     """
-    waveform, sample_rate = read_audio(source)
-    state = random.getstate()
-    random.seed(0)  # Demucs draws its shifts from the global generator
-    try:
-        mixture, stems = separator.separate_tensor(torch.from_numpy(waveform.T.copy()), sample_rate)
-    except Exception as error:
-        raise SeparationError(
-            f"{source.name}: Demucs failed ({error}); try another separation.segment (seconds a chunk) "
-            "or separation.device=cpu"
-        ) from error
-    finally:
-        random.setstate(state)
-    stats = {}
-    for stem, sound in stems.items():
-        samples = sound.T.numpy()
-        write_audio(folder / f"{stem}.wav", samples, separator.samplerate)
-        stats[stem] = measure(samples)
-    residual = mixture.double() - sum(sound.double() for sound in stems.values())
-    power = float(mixture.double().square().mean())
-    rest_db = level_db(float(residual.square().mean()) / power) if power > 0 else None
-    return stats, int(separator.samplerate), rest_db
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".separating-") as temporary:
+        place = Path(temporary)
+        mixture = _as_the_model_takes_it(separator, source, place / ".mixture")
+        try:
+            mixture_energy, outs = _write_signals(separator, mixture, place, report)
+        except SeparationError as error:
+            raise SeparationError(f"{source.name}: {error}") from error
+        residual = outs.pop(RESIDUAL)
+        separation = Separation(
+            stems={stem: out.measures() for stem, out in outs.items()},
+            sample_rate=separator.sample_rate,
+            residual_db=level_db(residual.energy / mixture_energy) if mixture_energy > 0 else None,
+            energy_shares=_shares({stem: out.energy for stem, out in outs.items()}),
+            bleed=measure_bleed({stem: place / f"{stem}.wav" for stem in outs}),
+        )
+        for name in [*outs, RESIDUAL]:
+            (place / f"{name}.wav").replace(folder / f"{name}.wav")
+    return separation
+
+
+def _as_the_model_takes_it(separator: Separator, source: Path, converted: Path) -> Path:
+    """The track at the model's rate and number of channels: itself, or a copy."""
+    info = soundfile.info(source)
+    if (info.samplerate, info.channels) == (separator.sample_rate, separator.num_channels):
+        return source
+    convert_audio([AudioSource(source)], converted, separator.sample_rate, separator.num_channels)
+    return converted
+
+
+class _MeasuredOut:
+    """A signal being written."""
+
+    def __init__(self, out: WavWriter, sample_rate: int, num_channels: int) -> None:
+        self._out, self._meter = out, Meter(sample_rate)
+        self._hasher = new_source_hasher(sample_rate, num_channels)
+        self.energy = 0.0
+
+    def write(self, block: Waveform) -> None:
+        """Append (time, channels). Raises SeparationError on NaN and infinity."""
+        energy = _energy(block)
+        if not math.isfinite(energy):
+            raise SeparationError("Demucs gave NaN or infinite samples, expected sound; leave the track out")
+        self.energy += energy
+        block = np.ascontiguousarray(block)
+        self._meter.add(block)
+        self._hasher.update(bytes_of(block))
+        self._out.write(block)
+
+    def measures(self) -> tuple[AudioStats, Waveform]:
+        """Stats and envelope."""
+        return self._meter.stats(self._hasher.hexdigest()[:DIGEST_LENGTH], []), self._meter.envelope()
+
+
+def _write_signals(
+    separator: Separator, mixture: Path, folder: Path, report: Report | None
+) -> tuple[float, dict[str, _MeasuredOut]]:
+    """Write stems and residual, block by block. Returns the mixture's energy, and what was measured."""
+    form = separator.sample_rate, separator.num_channels
+    mixture_energy = 0.0
+    with ExitStack() as files:
+        outs = {
+            name: _MeasuredOut(files.enter_context(open_wav(folder / f"{name}.wav", *form)), *form)
+            for name in [*separator.stems, RESIDUAL]
+        }
+        reader = files.enter_context(soundfile.SoundFile(mixture))
+        for stems in _separate_blocks(separator, mixture, report):
+            whole = reader.read(stems.shape[1], dtype="float32", always_2d=True)
+            mixture_energy += _energy(whole)
+            rest = (whole - stems.sum(axis=0, dtype=np.float64)).astype(np.float32)
+            for out, block in zip(outs.values(), [*stems, rest], strict=True):
+                out.write(block)
+    return mixture_energy, outs
+
+
+def _separate_blocks(separator: Separator, mixture: Path, report: Report | None) -> Iterator[Waveform]:
+    """The stems of a track from start to end, (stems, time, channels) at a time."""
+    info = soundfile.info(mixture)
+    overlap = Overlap(separator.segment_length, round(FADE_SECONDS * info.samplerate))
+    pieces = cut_pieces(info.frames, _hop_length(separator, overlap), overlap)
+    level = _measure_level(mixture)
+    work = sum(map(len, pieces))  # overlaps count twice
+
+    def separate_pieces() -> Iterator[Waveform]:
+        done = 0
+        for piece in pieces:
+            part = {"start": piece.start, "stop": piece.stop}
+            waveform, _ = soundfile.read(mixture, **part, dtype="float32", always_2d=True)
+
+            def progress(share: float, before: int = done, weight: int = len(piece)) -> None:
+                if report:
+                    report(info.duration * (before + share * weight) / work, info.duration)
+
+            yield separator.separate(waveform, level, progress)
+            done += len(piece)
+
+    for part in join_pieces(separate_pieces(), overlap):
+        for start in range(0, part.shape[1], BLOCK_FRAMES):
+            yield part[:, start : start + BLOCK_FRAMES].copy()
+        del part  # or it would be held while Demucs makes the next
+
+
+def _hop_length(separator: Separator, overlap: Overlap) -> int:
+    """Samples from piece to piece: whole strides, so that segments lie where they do in the whole track.
+
+    A model is then given the very same, but for what reaches over a piece's end, and that is in the margins.
+    """
+    shortest = math.ceil((overlap.margin + overlap.fade) / separator.stride)
+    return separator.stride * max(shortest, int(PIECE_SECONDS * separator.sample_rate / separator.stride))
+
+
+def _measure_level(mixture: Path) -> Level:
+    total = squares = 0.0
+    num_samples = 0
+    for block in read_blocks(mixture):
+        mono = block.mean(axis=1, dtype=np.float64)
+        total, squares, num_samples = total + mono.sum(), squares + (mono**2).sum(), num_samples + len(mono)
+    mean = total / num_samples
+    variance = (squares - num_samples * mean**2) / max(1, num_samples - 1)
+    return Level(float(mean), math.sqrt(max(0.0, variance)) + LEAST_DEVIATION)
+
+
+def _energy(waveform: Waveform) -> float:
+    return float(np.square(waveform, dtype=np.float64).sum())
+
+
+def _shares(energies: dict[str, float]) -> dict[str, float]:
+    whole = sum(energies.values())
+    return {name: energy / whole if whole > 0 else 0.0 for name, energy in energies.items()}

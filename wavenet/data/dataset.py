@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from wavenet.audio.mulaw import Codes
 from wavenet.config import StemConfig
-from wavenet.data.shards import Manifest, codes_of, read_manifest, read_shards
+from wavenet.data.shards.format import Manifest
+from wavenet.data.shards.reader import read_codes
 from wavenet.data.splits import SPLITS, Split
 from wavenet.errors import IncompatibleDataError
 
@@ -34,18 +34,23 @@ class CodeRun:
 
 
 def load_runs(folder: Path, split: Split) -> list[CodeRun]:
-    """All codes of a split, neighbouring segments joined. Raises ShardFormatError."""
-    levels = read_manifest(folder).quantization_channels
-    rows = read_shards(folder, split, ["track_id", "track", "start_sample", "num_samples", "codes"])
-    ends = (rows["start_sample"] + rows["num_samples"]).shift()
-    begins = (rows["track_id"] != rows["track_id"].shift()) | (rows["start_sample"] != ends)
-    return [_join(run, levels) for _, run in rows.groupby(begins.cumsum())]
+    """All codes of a split, neighbouring segments joined. Raises ShardFormatError.
 
-
-def _join(rows: pd.DataFrame, quantization_channels: int) -> CodeRun:
-    first = rows.iloc[0]
-    codes = [codes_of(row_codes, quantization_channels) for row_codes in rows["codes"]]
-    return CodeRun(first["track_id"], first["track"], int(first["start_sample"]), np.concatenate(codes))
+    The runs are views of one array: what is resident is the codes and nothing else.
+    """
+    rows, codes = read_codes(folder, split)
+    if rows.empty:
+        return []
+    begins = (rows["track_id"] != rows["track_id"].shift()) | (
+        rows["start_sample"] != (rows["start_sample"] + rows["num_samples"]).shift()
+    )
+    first = rows[begins]
+    places = np.concatenate([[0], np.cumsum(rows["num_samples"].to_numpy())])[[*first.index, len(rows)]]
+    names = zip(first["track_id"], first["track"], first["start_sample"], strict=True)
+    return [
+        CodeRun(track_id, track, int(start_sample), codes[start:end])
+        for (track_id, track, start_sample), start, end in zip(names, places[:-1], places[1:], strict=True)
+    ]
 
 
 def check_compatible(manifest: Manifest, config: StemConfig) -> None:
@@ -73,21 +78,8 @@ def check_compatible(manifest: Manifest, config: StemConfig) -> None:
 
 def _longest_run(manifest: Manifest, split: Split) -> int:
     """Samples of the longest run in a split, at most: a track that is itself cut in two has less."""
-    whole = max((t.num_samples for t in manifest.tracks if t.split in (split, None)), default=0)
-    return min(whole, manifest.num_samples(split))
-
-
-def short_tracks(stem: str, manifest: Manifest, config: StemConfig) -> list[str]:
-    """A note where tracks are shorter than a training window and so are never drawn, else nothing."""
-    window = config.model.receptive_field + config.training.scored_length
-    lengths = [track.num_samples for track in manifest.tracks if track.split == "train"]
-    short = [length for length in lengths if length < window]
-    if not short or max(lengths) < window:  # if all are short, windows shrink to the longest
-        return []
-    return [
-        f"{stem}: {len(short)} of {len(lengths)} tracks are shorter than a training window of "
-        f"{window / manifest.sample_rate:.2f} s and are not trained on; lower training.scored_length"
-    ]
+    there = (track for track in manifest.tracks if track.split == split or track.end_heldout)
+    return min(max((track.num_samples for track in there), default=0), manifest.num_samples(split))
 
 
 class WindowSampler:

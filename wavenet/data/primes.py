@@ -12,7 +12,7 @@ import pandas as pd
 
 from wavenet.audio.mulaw import Codes
 from wavenet.data.dataset import load_runs
-from wavenet.data.shards import read_shards
+from wavenet.data.shards.reader import read_shards
 
 QUIET_DB = -60.0
 
@@ -56,11 +56,12 @@ def context_and_continuation(
 
 
 def _candidates(folder: Path, context_length: int, num_samples: int) -> pd.DataFrame:
-    """Segment borders of held-out audio that have their context, with what is left after each."""
+    """Segment borders of held-out audio that have their context, with what is left of the run after each."""
     rows = read_shards(folder, "heldout", ["track_id", "start_sample", "num_samples", "level_db"])
-    grouped = rows.groupby("track_id")
-    first = grouped["start_sample"].transform("min")
-    end = (rows["start_sample"] + rows["num_samples"]).groupby(rows["track_id"]).transform("max")
+    rows["end"] = rows["start_sample"] + rows["num_samples"]
+    begins = (rows["track_id"] != rows["track_id"].shift()) | (rows["start_sample"] != rows["end"].shift())
+    grouped = rows.groupby(begins.cumsum())
+    first, end = grouped["start_sample"].transform("min"), grouped["end"].transform("max")
     rows["left"] = (end - rows["start_sample"]).clip(upper=num_samples)
     rows["level_db"] = grouped["level_db"].shift().clip(lower=QUIET_DB)  # of the segment heard before
     return rows[rows["start_sample"] - first >= context_length]

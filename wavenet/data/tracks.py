@@ -5,26 +5,45 @@ set aside with its reason and the others go on; a track's id depends on what is 
 file names or containers.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from wavenet.audio.decoding import AudioSource
 from wavenet.audio.io import AudioStats, convert_audio, level_db, read_blocks
 from wavenet.errors import AudioDecodeError
 from wavenet.files import digest_bytes, digest_json
 
 SAME_LENGTH_SECONDS = 0.05
 """Stems of a song that differ by no more than this are of one length."""
+RESIDUAL = "residual.wav"
+"""What the stems do not explain of a mixture, beside them."""
+
+
+@dataclass(frozen=True)
+class WorkingFormat:
+    """How tracks are decoded. downmix and quality as in IngestConfig."""
+
+    sample_rate: int
+    num_channels: int = 1
+    downmix: str = "mean"
+    quality: str = "HQ"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StemAudio(AudioStats):
-    """One stem of a track as working audio."""
+    """One stem of a track as working audio, its envelope beside it."""
 
     file: str  # in the track's folder
+
+    @property
+    def envelope_file(self) -> str:
+        """Mean squares of frames of ENVELOPE_SECONDS, float32 npy."""
+        return f"{self.file}.npy"
 
 
 @dataclass(frozen=True)
@@ -38,38 +57,48 @@ class Track:
     set_aside: dict[str, str] = field(default_factory=dict)  # stem name: reason
     notes: list[str] = field(default_factory=list)
     residual_db: float | None = None  # mixture minus sum of stems, relative to the mixture
+    residual_file: str | None = None  # of separated tracks
+    energy_shares: dict[str, float] = field(default_factory=dict)  # of separated stems: of all their energy
+    bleed: dict[str, float] = field(default_factory=dict)  # of separated stems: share others predict
 
 
-def decode_track(
-    stems: Mapping[str, Path], mixture: Path | None, folder: Path, sample_rate: int, num_channels: int
+def decode_stem(stem: str, sources: Sequence[AudioSource], folder: Path, form: WorkingFormat) -> StemAudio:
+    """Decode a stem's files, summed, into `folder` as float32 WAV. Raises AudioDecodeError."""
+    file = f"{digest_bytes(stem.encode())[:8]}.wav"  # a stem's name is never trusted as a path
+    stats, envelope = convert_audio(
+        sources, folder / file, form.sample_rate, form.num_channels, form.downmix, form.quality
+    )
+    audio = StemAudio(file=file, **_fields(stats))
+    save_envelope(folder / audio.envelope_file, envelope)
+    return audio
+
+
+def _fields(stats: AudioStats) -> dict:
+    """The fields of stats, its facts still dataclasses."""
+    return {name: getattr(stats, name) for name in stats.__dataclass_fields__}
+
+
+def make_track(
+    stems: Mapping[str, StemAudio],
+    set_aside: Mapping[str, str],
+    mixture: AudioSource | None,
+    folder: Path,
+    form: WorkingFormat,
 ) -> Track:
-    """Decode every stem of a song into `folder` as float32 WAV at sample_rate.
-
-    Never raises for a bad file: the track says why that stem is set aside.
-    """
-    good: dict[str, StemAudio] = {}
-    bad: dict[str, str] = {}
-    for stem, source in sorted(stems.items()):
-        file = f"{digest_bytes(stem.encode())[:8]}.wav"  # a stem's name is never trusted as a path
+    """A track of decoded stems; what a mixture holds besides them is measured."""
+    stems = dict(sorted(stems.items()))  # whichever was decoded first
+    notes, residual = _notes(stems, form.sample_rate), None
+    if mixture is not None and stems and not set_aside:
         try:
-            stats = convert_audio(source, folder / file, sample_rate, num_channels)
-            good[stem] = StemAudio(file=file, **asdict(stats))
-        except AudioDecodeError as error:
-            (folder / file).unlink(missing_ok=True)
-            # without the file's name: the same bytes may lie under others
-            bad[stem] = str(error).removeprefix(f"{source.name}: ")
-    notes, residual = _notes(good, sample_rate), None
-    if mixture is not None and good and not bad:
-        try:
-            residual = _residual(folder, good, mixture, sample_rate, num_channels)
+            residual = _residual(folder, stems, mixture, form)
         except AudioDecodeError as error:
             notes.append(f"{error}; the stems are used without it")
     return Track(
-        track_id=track_id(good),
-        sample_rate=sample_rate,
-        num_channels=num_channels,
-        stems=good,
-        set_aside=bad,
+        track_id=track_id(stems),
+        sample_rate=form.sample_rate,
+        num_channels=form.num_channels,
+        stems=stems,
+        set_aside=dict(sorted(set_aside.items())),
         notes=notes,
         residual_db=residual,
     )
@@ -78,6 +107,16 @@ def decode_track(
 def track_id(stems: Mapping[str, StemAudio]) -> str:
     """The digest of a track's decoded stems."""
     return digest_json({name: stem.source_digest for name, stem in stems.items()})
+
+
+def save_envelope(path: Path, envelope: NDArray[np.float32]) -> None:
+    """Keep an envelope beside its audio."""
+    np.save(path, envelope, allow_pickle=False)
+
+
+def load_envelope(path: Path) -> NDArray[np.float32]:
+    """An envelope as it was saved, (frames,) mean squares."""
+    return np.load(path, allow_pickle=False)
 
 
 def _notes(stems: Mapping[str, StemAudio], sample_rate: int) -> list[str]:
@@ -95,16 +134,12 @@ def _notes(stems: Mapping[str, StemAudio], sample_rate: int) -> list[str]:
 
 
 def _residual(
-    folder: Path,
-    stems: Mapping[str, StemAudio],
-    mixture: Path,
-    sample_rate: int,
-    num_channels: int,
+    folder: Path, stems: Mapping[str, StemAudio], mixture: AudioSource, form: WorkingFormat
 ) -> float | None:
     """What the stems do not explain of the mixture, see `residual_db`. Raises AudioDecodeError."""
     file = folder / "mixture.wav"
     try:
-        convert_audio(mixture, file, sample_rate, num_channels)
+        convert_audio([mixture], file, form.sample_rate, form.num_channels, form.downmix, form.quality)
         return residual_db(file, [folder / stem.file for stem in stems.values()])
     finally:
         file.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""What a model's held-out bits are measured against.
+"""What a model's held-out bits are measured against, and how much of a signal is in an estimate of it.
 
-Knows codes only. The invariant: a baseline sees what the model sees: it is fitted on training codes
-and scored on exactly the held-out samples that the model was scored on.
+Knows codes and waveforms only. The invariant: a baseline sees what the model sees: it is fitted on training
+codes and scored on exactly the held-out samples that the model was scored on.
 """
 
 import math
@@ -30,3 +30,23 @@ def unigram_bits(
         counts += np.bincount(part, minlength=quantization_channels)
     bits = -np.log2(counts / counts.sum())
     return float(bits[heldout].mean())
+
+
+def si_sdr(reference: NDArray[np.floating], estimate: NDArray[np.floating]) -> float:
+    """Scale-invariant signal-to-distortion ratio of an estimate, dB; higher is better.
+
+    reference, estimate: (time,) or (time, channels), all channels scaled by one factor; means are removed
+    from each channel. An estimate that is the reference at any level has infinity, one that has nothing of
+    it minus infinity. Raises ValueError on different shapes and on a reference that is constant. Le Roux et
+    al., "SDR - half-baked or well done?", ICASSP 2019.
+    """
+    if reference.shape != estimate.shape:
+        raise ValueError(f"a reference of shape {reference.shape} and an estimate of {estimate.shape}")
+    if not np.ptp(reference, axis=0).max() > 0:
+        raise ValueError("the reference is silent or constant: nothing can be like it")
+    target, guess = (signal.astype(np.float64) - signal.mean(axis=0) for signal in (reference, estimate))
+    projection = (guess * target).sum() / np.square(target).sum() * target
+    kept, rest = np.square(projection).sum(), np.square(guess - projection).sum()
+    if not kept > 0:
+        return -math.inf
+    return 10 * math.log10(kept / rest) if rest > 0 else math.inf

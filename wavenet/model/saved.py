@@ -29,7 +29,7 @@ class SavedModel(BaseModel):
     stem: str
     sample_rate: int
     quantization_channels: int
-    law: Literal["mu-law"] = "mu-law"
+    law: Literal["mu-law", "linear"] = "mu-law"
     shards_digest: str
     model: ModelConfig
 

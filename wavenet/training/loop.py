@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
 from wavenet.data.dataset import WindowSampler, check_compatible, load_runs, tile_windows
-from wavenet.data.shards import read_manifest
+from wavenet.data.shards.format import read_manifest
 from wavenet.errors import ConfigError, TrainingDivergedError
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.checkpoint import Progress, load_checkpoint, save_checkpoint

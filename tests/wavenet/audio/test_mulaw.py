@@ -7,16 +7,40 @@ import torchaudio.functional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wavenet.audio import quantization_loops as kernels
 from wavenet.audio.mulaw import (
+    ESTIMATED_UP_TO,
     code_dtype,
+    coding_thresholds,
+    compand,
     decode_mu_law,
     decoding_table,
     encode_mu_law,
+    encode_mu_law_plainly,
     signal_to_quantization_noise,
     silence_code,
 )
 
 LEVELS = [16, 17, 64, 100, 255, 256, 257, 1000, 1024, 65535, 65536]
+TWIN_LEVELS = [16, 17, 64, 255, 256, 1024, ESTIMATED_UP_TO, ESTIMATED_UP_TO + 1, 65536]
+ALL_16_BIT_PCM = np.arange(-32768, 32768, dtype=np.float32) / 32768
+ONE = 0x3F800000  # the bits of 1.0
+
+
+def encode_with_torchaudio(waveform, levels):
+    return torchaudio.functional.mu_law_encoding(torch.from_numpy(waveform), levels).numpy()
+
+
+def floats_near(floats, distance):
+    """float32 up to so many floats away from the given ones, on both sides."""
+    bits = floats.view(np.uint32).astype(np.int64)[:, None] + np.arange(-distance, distance + 1)
+    return (bits & 0xFFFFFFFF).astype(np.uint32).view(np.float32).ravel()
+
+
+def floats_between_minus_one_and_one(stride):
+    """Each stride-th float32 of both signs, in the order of their bits."""
+    magnitudes = np.arange(0, ONE + 1, stride, dtype=np.uint32).view(np.float32)
+    return np.concatenate([magnitudes, -magnitudes])
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -59,23 +83,91 @@ def test_a_decoded_waveform_is_float32():
     assert decode_mu_law(np.arange(256)).dtype == np.float32
 
 
-def test_256_levels_equal_torchaudios():
+def test_256_levels_in_float64_equal_torchaudios():
     rng = np.random.default_rng(0)
     waveform = np.concatenate([rng.uniform(-1, 1, 200_000), rng.normal(0, 0.05, 200_000).clip(-1, 1)])
-    theirs = torchaudio.functional.mu_law_encoding(torch.from_numpy(waveform), 256).numpy()
-    assert np.array_equal(encode_mu_law(waveform, 256), theirs)
+    assert np.array_equal(encode_mu_law(waveform, 256), encode_with_torchaudio(waveform, 256))
 
 
-def test_256_levels_in_float32_differ_from_torchaudios_by_one_code_on_bin_borders_alone():
-    """Both round in float32, in another order of operations: some 10 in 3 million random samples."""
-    waveform = np.random.default_rng(0).uniform(-1, 1, 500_000).astype(np.float32)
-    theirs = torchaudio.functional.mu_law_encoding(torch.from_numpy(waveform), 256).numpy()
-    ours = encode_mu_law(waveform, 256)
-    unlike = np.flatnonzero(ours != theirs)
-    assert len(unlike) < 20
-    assert np.abs(ours[unlike].astype(int) - theirs[unlike]).max(initial=0) <= 1
-    positions = np.log1p(255 * np.abs(waveform[unlike].astype(np.float64))) / np.log(256) * 127.5
-    assert np.abs(positions - np.round(positions)).max(initial=0) < 1e-4
+def test_256_levels_in_float32_equal_torchaudios_on_random_samples():
+    rng = np.random.default_rng(0)
+    uniform, quiet = rng.uniform(-1, 1, 1_000_000), rng.normal(0, 0.01, 1_000_000).clip(-1, 1)
+    waveform = np.concatenate([uniform, quiet]).astype(np.float32)
+    assert np.array_equal(encode_mu_law(waveform, 256), encode_with_torchaudio(waveform, 256))
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="another logarithm in torch without SIMD"
+)
+@pytest.mark.parametrize("levels", [16, 64, 256])
+def test_codes_equal_torchaudios_on_both_sides_of_every_border(levels):
+    near = floats_near(coding_thresholds(levels), 100)
+    assert np.array_equal(encode_mu_law(near, levels), encode_with_torchaudio(near, levels))
+
+
+@pytest.mark.parametrize("levels", [100, 257, 1024, 65536])
+def test_other_levels_are_off_torchaudios_by_one_float_at_one_border_of_fifty_at_most(levels):
+    thresholds = coding_thresholds(levels)
+    around = floats_near(thresholds, 1)
+    ours = encode_mu_law(around, levels).astype(int)
+    theirs = encode_with_torchaudio(around, levels)
+    unlike = ours != theirs
+    assert unlike.sum() <= len(thresholds) / 50
+    assert np.abs(ours - theirs).max() <= 1
+    beyond = floats_near(thresholds, 2).reshape(-1, 5)[:, [0, 4]].ravel()
+    assert np.array_equal(encode_mu_law(beyond, levels), encode_with_torchaudio(beyond, levels))
+
+
+@pytest.mark.parametrize("levels", TWIN_LEVELS)
+def test_what_is_looked_up_is_what_the_plain_formula_gives_on_all_16_bit_samples(levels):
+    assert np.array_equal(
+        encode_mu_law(ALL_16_BIT_PCM, levels), encode_mu_law_plainly(ALL_16_BIT_PCM, levels)
+    )
+
+
+@pytest.mark.parametrize("levels", TWIN_LEVELS)
+def test_what_is_looked_up_is_what_the_plain_formula_gives_next_to_every_border(levels):
+    near = floats_near(coding_thresholds(levels), 3)
+    assert np.array_equal(encode_mu_law(near, levels), encode_mu_law_plainly(near, levels))
+
+
+@pytest.mark.parametrize("levels", [17, 64, 256, 1024, ESTIMATED_UP_TO])
+def test_what_is_estimated_is_what_the_plain_formula_gives_at_all_magnitudes(levels):
+    floats = floats_between_minus_one_and_one(stride=1009)
+    assert np.array_equal(encode_mu_law(floats, levels), encode_mu_law_plainly(floats, levels))
+
+
+@pytest.mark.parametrize("levels", [16, 17, 64, 100, 256, 1024, ESTIMATED_UP_TO])
+def test_a_block_that_is_not_looked_up_is_further_from_borders_than_estimates_err(levels):
+    """Blocks of one and the same sample, so that no neighbour sends it to the table by chance."""
+    rng = np.random.default_rng(levels)
+    thresholds = rng.choice(coding_thresholds(levels), min(levels - 1, 255), replace=False).astype(np.float64)
+    steps = 2.0 ** rng.uniform(-18, 0, (len(thresholds), 16)) * rng.choice([-1, 1], (len(thresholds), 16))
+    slopes = np.abs(thresholds) + 1 / (levels - 1)  # of amplitude against position, but for a constant
+    samples = (thresholds + steps.T * slopes * 2 * np.log(levels) / (levels - 1)).clip(-1, 1).ravel()
+    waveform = np.repeat(samples.astype(np.float32), kernels.BLOCK)
+    assert np.array_equal(encode_mu_law(waveform, levels), encode_mu_law_plainly(waveform, levels))
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), max_size=600), st.integers(16, 300))
+@settings(max_examples=60)
+def test_what_is_looked_up_is_what_the_plain_formula_gives_for_any_floats(samples, levels):
+    waveform = np.array(samples, np.float32)
+    assert np.array_equal(encode_mu_law(waveform, levels), encode_mu_law_plainly(waveform, levels))
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_a_threshold_is_the_least_float_of_its_code(levels):
+    thresholds = coding_thresholds(levels)
+    assert encode_mu_law_plainly(thresholds, levels).tolist() == list(range(1, levels))
+    before = np.nextafter(thresholds, np.float32(-np.inf))
+    assert encode_mu_law_plainly(before, levels).tolist() == list(range(levels - 1))
+
+
+def test_positions_among_codes_are_the_papers():
+    amplitudes = np.array([-1, -0.5, 0, 0.01, 1])
+    papers = np.sign(amplitudes) * np.log(1 + 255 * np.abs(amplitudes)) / np.log(256)
+    assert np.allclose(compand(amplitudes, 256), (papers + 1) / 2 * 255)
 
 
 def test_256_levels_decode_as_torchaudios_but_for_silence():
@@ -109,9 +201,37 @@ def test_no_sample_is_further_off_than_one_step_of_its_neighbourhood(samples, le
     assert ((below - 1e-6 <= clipped) & (clipped <= above + 1e-6)).all()
 
 
-def test_nan_is_refused():
-    with pytest.raises(ValueError, match="NaN"):
-        encode_mu_law(np.array([0.0, np.nan]))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("place", [0, 255, 256, 999])
+@pytest.mark.parametrize("levels", [256, 65536])
+def test_nan_is_refused_wherever_it_is(dtype, place, levels):
+    waveform = np.zeros(1000, dtype)
+    waveform[place] = np.nan
+    for encode in (encode_mu_law, encode_mu_law_plainly):
+        with pytest.raises(ValueError, match="NaN"):
+            encode(waveform, levels)
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_clipped_float32_takes_the_outermost_codes_in_whole_blocks(levels):
+    loud = np.resize(np.array([1.0, 1.001, 3e38, np.inf], np.float32), 2 * kernels.BLOCK)
+    assert set(encode_mu_law(loud, levels).tolist()) == {levels - 1}
+    assert set(encode_mu_law(-loud, levels).tolist()) == {0}
+
+
+def test_samples_that_are_not_contiguous_native_and_writable_have_the_same_codes():
+    waveform = np.random.default_rng(0).uniform(-1, 1, (500, 2)).astype(np.float32)
+    codes = encode_mu_law(waveform)
+    assert np.array_equal(encode_mu_law(waveform[:, 1]), codes[:, 1])
+    assert np.array_equal(encode_mu_law(waveform[::-3]), codes[::-3])
+    assert np.array_equal(encode_mu_law(np.asfortranarray(waveform)), codes)
+    assert np.array_equal(encode_mu_law(waveform.astype(">f4")), codes)
+    assert np.array_equal(encode_mu_law(np.frombuffer(waveform.tobytes(), np.float32)), codes.ravel())
+
+
+def test_the_decoding_table_cannot_be_spoilt():
+    with pytest.raises(ValueError, match="read-only"):
+        decoding_table(256)[0] = 0
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 1, 4)])

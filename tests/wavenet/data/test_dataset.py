@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavenet.audio.io import write_audio
-from wavenet.audio.mulaw import decode_mu_law
+from wavenet.audio.quantization import Quantizer
 from wavenet.config import ModelConfig, StemConfig
 from wavenet.data.dataset import (
     CodeRun,
@@ -20,7 +20,7 @@ from wavenet.data.dataset import (
     scored_codes,
     tile_windows,
 )
-from wavenet.data.shards import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
 from wavenet.errors import IncompatibleDataError
 
 TRACK = 4096
@@ -46,14 +46,28 @@ def is_unbroken(window):
 
 
 def write_set(folder, tracks, levels=65536, segment_length=100, heldout_share=0.25):
-    """A shard set of tracks, each (length, split), whose codes say where they come from."""
+    """A shard set of tracks whose codes say where they come from.
+
+    Each is (length, split), and what is kept of it in samples; the split `end` is train but for its end.
+    """
     sources = []
     (folder / "shards").mkdir()
-    for number, (length, split) in enumerate(tracks):
+    quantizer = Quantizer("mu-law", levels)
+    for number, (length, split, *kept) in enumerate(tracks):
+        path = folder / f"{number}.wav"
         codes = make_run(number, length).codes.astype(int) % levels
-        write_audio(folder / f"{number}.wav", decode_mu_law(codes, levels), RATE)
-        sources.append(StemSource(folder / f"{number}.wav", f"{number:032x}", f"song {number}", split))
-    fmt = ShardFormat("drums", RATE, levels, segment_length, heldout_share)
+        write_audio(path, quantizer.decode(codes), RATE)
+        source = StemSource(
+            path=path,
+            num_samples=length,
+            track_id=f"{number:032x}",
+            track=f"song {number}",
+            split="train" if split == "end" else split,
+            end_heldout=split == "end",
+            kept=[(start / RATE, end / RATE) for start, end in kept] or None,
+        )
+        sources.append(source)
+    fmt = ShardFormat("drums", RATE, quantizer, segment_length, heldout_share, 20)
     return folder / "shards", write_shards(sources, folder / "shards", fmt)
 
 
@@ -76,12 +90,31 @@ def test_runs_are_whole_tracks(tmp_path):
 
 
 def test_a_track_split_in_time_is_one_run_on_each_side(tmp_path):
-    folder, _ = write_set(tmp_path, [(1000, None), (850, None)])
+    folder, _ = write_set(tmp_path, [(1000, "end"), (850, "end")])
     train, heldout = load_runs(folder, "train"), load_runs(folder, "heldout")
     assert [(run.start_sample, len(run.codes)) for run in train] == [(0, 800), (0, 700)]
     assert [(run.start_sample, len(run.codes)) for run in heldout] == [(800, 200), (700, 150)]
     for run in heldout:
         assert np.array_equal(run.codes, make_run(int(run.track_id), len(run.codes), run.start_sample).codes)
+
+
+def test_a_cut_silence_ends_a_run(tmp_path):
+    folder, _ = write_set(tmp_path, [(950, "train", (100, 300), (500, 950)), (300, "train"), (250, "train")])
+    runs = load_runs(folder, "train")
+    assert [(int(run.track_id), run.start_sample, len(run.codes)) for run in runs] == [
+        (0, 100, 200),
+        (0, 500, 450),
+        (1, 0, 300),
+        (2, 0, 250),
+    ]
+    for run in runs:
+        assert np.array_equal(run.codes, make_run(int(run.track_id), len(run.codes), run.start_sample).codes)
+
+
+def test_a_track_goes_on_at_no_other_tracks_place(tmp_path):
+    """The second track begins in time where the first was cut: they are no neighbours."""
+    folder, _ = write_set(tmp_path, [(600, "train", (0, 300)), (600, "train", (300, 600))])
+    assert [len(run.codes) for run in load_runs(folder, "train")] == [300, 300]
 
 
 def test_a_split_of_nothing_has_no_runs(tmp_path):
@@ -115,7 +148,8 @@ def test_tiles_score_every_sample_that_has_its_context_exactly_once(lengths, rec
 
 
 def test_windows_of_a_set_on_disk_say_where_they_come_from(tmp_path):
-    folder, _ = write_set(tmp_path, [(950, "train"), (430, "train"), (700, "heldout")])
+    tracks = [(950, "train"), (900, "train", (0, 430), (600, 900)), (700, "heldout")]
+    folder, _ = write_set(tmp_path, tracks)
     sampler = WindowSampler(load_runs(folder, "train"), 200, 90, 8, seed=0)
     batches = np.concatenate([sampler.batch(step) for step in range(20)])
     assert all(is_unbroken(window) for window in batches)
@@ -186,7 +220,12 @@ def test_more_levels_than_a_softmax_has_are_refused(tmp_path, levels, fits):
 
 @pytest.mark.parametrize(
     ("tracks", "missing"),
-    [([(300, "train")], "heldout"), ([(300, "heldout")], "train"), ([(100, None)], "heldout"), ([], "train")],
+    [
+        ([(300, "train")], "heldout"),
+        ([(300, "heldout")], "train"),
+        ([(100, "end")], "heldout"),
+        ([], "train"),
+    ],
 )
 def test_a_set_without_training_or_heldout_audio_is_refused(tmp_path, tracks, missing):
     _, manifest = write_set(tmp_path, tracks, levels=256)
@@ -199,8 +238,10 @@ def test_a_set_without_training_or_heldout_audio_is_refused(tmp_path, tracks, mi
     [
         ([(100, "train"), (128, "train"), (300, "heldout")], "the longest train audio has 128 samples"),
         ([(300, "train"), (128, "heldout"), (90, "heldout")], "the longest heldout audio has 128 samples"),
-        ([(450, None)], "the longest heldout audio has 50 samples"),  # its last segment
-        ([(110, None)], "the longest train audio has 100 samples"),
+        ([(450, "end")], "the longest heldout audio has 50 samples"),  # its last segment
+        ([(110, "end")], "the longest train audio has 100 samples"),
+        ([(300, "train", (0, 100)), (300, "heldout")], "the longest train audio has 100 samples"),
+        ([(300, "train"), (300, "test"), (100, "heldout")], "the longest heldout audio has 100 samples"),
     ],
 )
 def test_audio_shorter_than_the_receptive_field_is_refused(tmp_path, tracks, told):
@@ -216,3 +257,9 @@ def test_what_is_accepted_has_a_window_on_either_side(tmp_path, split):
     runs = load_runs(folder, split)
     assert WindowSampler(runs, 128, 64, 2, seed=0).scored_length == 1
     assert len(list(tile_windows(runs, 128, 1))) == 1
+
+
+def test_audio_set_apart_for_tests_is_not_asked_for(tmp_path):
+    folder, manifest = write_set(tmp_path, [(300, "train"), (200, "heldout"), (5, "test")], levels=256)
+    check_compatible(manifest, config_of(dilation_cycle=7))
+    assert [len(run.codes) for run in load_runs(folder, "test")] == [5]

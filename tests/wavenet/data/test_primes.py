@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from wavenet.audio.io import write_audio
 from wavenet.audio.mulaw import decode_mu_law, encode_mu_law
+from wavenet.audio.quantization import Quantizer
 from wavenet.data.primes import Place, choose_places, context_and_continuation
-from wavenet.data.shards import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
 
 RATE = 2000
 SEGMENT = 100
@@ -31,25 +32,38 @@ def make_quiet_then_loud(length, loud_from, loud_to):
     return waveform
 
 
+def write_set(folder, stem, tracks, train=(), ends=(), kept=None):
+    """Write a stem's shard set of tracks: number -> length or waveform, all held out but `train`.
+
+    ends: tracks of which the end alone is held out. kept: of each track, samples.
+    """
+    sources = []
+    for number, sound in tracks.items():
+        if isinstance(sound, int):
+            sound = decode_mu_law(codes_of_place(number, 0, sound), LEVELS)
+        path = folder.parent / f"{stem} {number}.wav"
+        write_audio(path, sound, RATE)
+        source = StemSource(
+            path=path,
+            num_samples=len(sound),
+            track_id=track_id(number),
+            track=f"song {number}",
+            split="train" if number in {*train, *ends} else "heldout",
+            end_heldout=number in ends,
+            kept=None if kept is None else [(start / RATE, end / RATE) for start, end in kept],
+        )
+        sources.append(source)
+    write_shards(sources, folder, ShardFormat(stem, RATE, Quantizer("mu-law", LEVELS), SEGMENT, 0.3, 20))
+    return folder
+
+
 @pytest.fixture
 def write(tmp_path):
-    """Write a stem's shard set of tracks: number -> length or waveform, all held out but `train`."""
+    """Write a stem's shard set, see `write_set`."""
 
-    def write(stem, tracks, train=(), split="heldout"):
-        folder = tmp_path / stem
-        folder.mkdir()
-        sources = []
-        for number, sound in tracks.items():
-            if isinstance(sound, int):
-                sound = decode_mu_law(codes_of_place(number, 0, sound), LEVELS)
-            write_audio(tmp_path / f"{stem} {number}.wav", sound, RATE)
-            own_split = "train" if number in train else split
-            source = StemSource(
-                tmp_path / f"{stem} {number}.wav", track_id(number), f"song {number}", own_split
-            )
-            sources.append(source)
-        write_shards(sources, folder, ShardFormat(stem, RATE, LEVELS, SEGMENT, 0.3))
-        return folder
+    def write(stem, tracks, **options):
+        (tmp_path / stem).mkdir()
+        return write_set(tmp_path / stem, stem, tracks, **options)
 
     return write
 
@@ -149,7 +163,7 @@ def test_a_stem_without_a_place_leaves_the_others_theirs(write):
 
 
 def test_a_track_split_in_time_gives_places_in_its_heldout_end(write):
-    shards = {"drums": write("drums", {1: 1000}, split=None)}  # 700 to train on
+    shards = {"drums": write("drums", {1: 1000}, ends=[1])}  # 700 to train on
     place = choose_places(shards, 150, 100)["drums"]
     assert place.start_sample == 900
     check_place(shards["drums"], 1, place, 150, 100)
@@ -173,15 +187,10 @@ def test_the_choice_is_always_the_same(write):
 def test_every_place_has_its_whole_context_and_what_follows(
     tmp_path_factory, drums, bass, context_length, num_samples
 ):
-    shards = {}
-    for stem, tracks in (("drums", drums), ("bass", bass)):
-        shards[stem] = folder = tmp_path_factory.mktemp(stem)
-        sources = []
-        for number, length in tracks.items():
-            waveform = decode_mu_law(codes_of_place(number, 0, length), LEVELS)
-            write_audio(folder / f"{number}.wav", waveform, RATE)
-            sources.append(StemSource(folder / f"{number}.wav", track_id(number), "song", "heldout"))
-        write_shards(sources, folder, ShardFormat(stem, RATE, LEVELS, SEGMENT, 0.3))
+    shards = {
+        stem: write_set(tmp_path_factory.mktemp(stem), stem, tracks)
+        for stem, tracks in (("drums", drums), ("bass", bass))
+    }
     places = choose_places(shards, context_length, num_samples)
     for stem, tracks in (("drums", drums), ("bass", bass)):
         place = places[stem]
@@ -191,6 +200,28 @@ def test_every_place_has_its_whole_context_and_what_follows(
             number = int(place.track_id, 16)
             continuation = check_place(shards[stem], number, place, context_length, num_samples)
             assert len(continuation) == min(num_samples, tracks[number] - place.start_sample) > 0
+
+
+@settings(max_examples=30)
+@given(st.lists(st.booleans(), min_size=1, max_size=9), st.integers(1, 350), st.integers(1, 350))
+def test_no_place_has_a_cut_silence_in_its_context(tmp_path_factory, keep, context_length, num_samples):
+    kept = [(SEGMENT * i, SEGMENT * (i + 1)) for i, there in enumerate(keep) if there]
+    folder = write_set(tmp_path_factory.mktemp("set"), "drums", {1: SEGMENT * len(keep)}, kept=kept)
+    heard = np.repeat(keep, SEGMENT)
+    borders = [
+        start for start, _ in kept if start >= context_length and heard[start - context_length : start].all()
+    ]
+    place = choose_places({"drums": folder}, context_length, num_samples)["drums"]
+    assert (place is None) == (not borders)
+    if place is not None:
+        assert place.start_sample in borders
+        check_place(folder, 1, place, context_length, num_samples)
+
+
+def test_a_continuation_ends_where_silence_was_cut(write):
+    folder = write("drums", {1: 1200}, kept=[(0, 300), (500, 1200)])
+    assert choose_places({"drums": folder}, 100, 2000) == {"drums": Place(track_id(1), 600)}
+    assert len(check_place(folder, 1, Place(track_id(1), 100), 100, 2000)) == 200
 
 
 def test_codes_around_any_place_are_given(write):

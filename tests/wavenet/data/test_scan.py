@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavenet.data.scan import LONGEST_STEM_NAME, WORKSPACE_MARK, relative_name, scan_folder, stem_name
-from wavenet.errors import NoAudioError
+from wavenet.audio.decoding import AudioSource
+from wavenet.data.folders import relative_name
+from wavenet.data.layouts.stems import LONGEST_STEM_NAME
+from wavenet.data.listing import open_listing
+from wavenet.data.scan import LAYOUTS, NOT_AUDIO, WORKSPACE_MARK, scan_input, stem_name
+from wavenet.errors import ConfigError, NoAudioError, WavebandError
 
 STEM_FILES = ["drums.wav", "bass.wav", "vocals.flac"]
 
@@ -29,6 +33,10 @@ def fill(root, *names):
     return root
 
 
+def scan_folder(root, layout="auto", track_stem="mix"):
+    return scan_input(open_listing(root, root / "downloads"), layout, track_stem)
+
+
 def songs_of(scan):
     return {song.name: sorted(song.stems) for song in scan.songs}
 
@@ -37,8 +45,10 @@ def reasons_of(scan):
     return {one.path: one.reason for one in scan.set_aside}
 
 
-def used_files(scan):
-    return [path for song in scan.songs for path in [*song.stems.values(), song.mixture] if path is not None]
+def audio_files(scan):
+    for song in scan.songs:
+        for sources in [*song.stems.values(), [song.mixture] if song.mixture else []]:
+            yield from (source.path for source in sources)
 
 
 def test_finished_tracks_are_an_album(folder):
@@ -53,7 +63,7 @@ def test_folders_of_stems_are_songs(folder):
     scan = scan_folder(folder)
     assert scan.layout == "stems"
     assert songs_of(scan) == {"one": ["bass", "drums", "vocals"], "two": ["bass", "drums", "vocals"]}
-    assert scan.songs[0].stems["vocals"] == folder / "one" / "vocals.flac"
+    assert scan.songs[0].stems["vocals"] == [AudioSource(folder / "one" / "vocals.flac")]
 
 
 def test_one_song_of_stems_is_named_by_its_folder(folder):
@@ -109,7 +119,7 @@ def test_a_layout_that_is_asked_for_is_taken(folder, layout):
 def test_a_mixture_is_kept_apart(folder):
     scan = scan_folder(fill(folder, "a/drums.wav", "a/Mixture.wav", "b/drums.wav", "b/bass.wav"))
     assert songs_of(scan) == {"a": ["drums"], "b": ["bass", "drums"]}
-    assert scan.songs[0].mixture == folder / "a" / "Mixture.wav"
+    assert scan.songs[0].mixture == AudioSource(folder / "a" / "Mixture.wav")
     assert scan.songs[1].mixture is None
 
 
@@ -122,7 +132,7 @@ def test_a_mixture_alone_is_set_aside(folder):
 def test_a_second_file_for_a_stem_is_set_aside(folder):
     scan = scan_folder(fill(folder, "a/Drums.wav", "a/drums.flac", "a/DRUMS!.wav", "a/bass.wav"))
     assert songs_of(scan) == {"a": ["bass", "drums"]}
-    assert scan.songs[0].stems["drums"].name == "DRUMS!.wav"  # the first by name
+    assert scan.songs[0].stems["drums"][0].path.name == "DRUMS!.wav"  # the first by name
     assert reasons_of(scan) == {
         "a/Drums.wav": "a second file for stem 'drums' beside DRUMS!.wav",
         "a/drums.flac": "a second file for stem 'drums' beside DRUMS!.wav",
@@ -287,11 +297,19 @@ def test_a_folder_whose_audio_is_all_set_aside_says_why(folder):
         scan_folder(fill(folder, "mixture.wav"), "stems")
 
 
-@pytest.mark.parametrize("name", ["nowhere", "a.wav"])
-def test_what_is_no_folder_is_refused(folder, name):
-    fill(folder, "a.wav")
-    with pytest.raises(NoAudioError, match=f"{name}: no such folder; --input expects a folder"):
-        scan_folder(folder / name)
+def test_a_single_file_is_a_track(folder):
+    fill(folder, "a.wav", "b.wav")
+    assert songs_of(scan_folder(folder / "a.wav")) == {"a": ["mix"]}
+
+
+def test_a_single_file_of_no_audio_is_told_of(folder):
+    with pytest.raises(NoAudioError, match=r"such as a\.txt: not an audio file by its name"):
+        scan_folder(fill(folder, "a.txt") / "a.txt")
+
+
+def test_a_manifest_is_not_read_as_an_album(folder):
+    with pytest.raises(ConfigError, match=r"a\.csv: ingest\.layout=album does not go with a manifest"):
+        scan_folder(fill(folder, "a.csv") / "a.csv", "album")
 
 
 def test_a_folder_whose_own_name_is_not_valid_utf8_is_refused(folder):
@@ -301,32 +319,149 @@ def test_a_folder_whose_own_name_is_not_valid_utf8_is_refused(folder):
     str(caught.value).encode()  # can be printed
 
 
-PARTS = st.sampled_from(
-    ["a", "b", ".x", "Drums", "drums", "bass", "mixture", "🎵", "a.wav", "other!", os.fsdecode(b"\xe9")]
-)
-FILES = st.tuples(
-    st.lists(PARTS, max_size=2), PARTS, st.sampled_from([".wav", ".FLAC", ".mp3", ".txt", "", ".part"])
-)
+def test_a_score_beside_a_finished_track_is_of_the_whole_track(folder):
+    fill(folder, "x/a.wav", "x/a.MID", "x/b.wav", "y/b.mid")
+    scan = scan_folder(folder)
+    assert scan.songs[0].scores == {"": folder / "x" / "a.MID"}
+    assert scan.songs[1].scores == {}
+    assert scan.metadata == ["x/a.MID"]
+    assert reasons_of(scan) == {"y/b.mid": f"{NOT_AUDIO} (.mid)"}
 
 
-@settings(max_examples=60)
-@given(st.lists(FILES, min_size=1, max_size=12), st.sampled_from(["auto", "album", "stems"]))
-def test_every_file_is_in_one_song_or_set_aside(files, layout):
+def test_a_score_named_like_a_stem_is_that_stems_and_another_is_the_songs(folder):
+    fill(folder, "a/drums.wav", "a/bass.wav", "a/Drums.mid", "a/notes.mid")
+    scan = scan_folder(folder)
+    assert scan.songs[0].scores == {"drums": folder / "a/Drums.mid", "": folder / "a/notes.mid"}
+    assert scan.metadata == ["a/Drums.mid", "a/notes.mid"]
+    assert scan.set_aside == []
+
+
+def test_of_two_scores_of_a_song_none_is_taken(folder):
+    fill(folder, "a/drums.wav", "a/bass.wav", "a/take 1.mid", "a/take 2.mid", "a/bass.mid", "a/bass.midi")
+    scan = scan_folder(folder)
+    assert scan.songs[0].scores == {"bass": folder / "a/bass.mid"}
+    assert set(reasons_of(scan)) == {"a/take 1.mid", "a/take 2.mid", "a/bass.midi"}
+    assert all(reason.startswith(NOT_AUDIO) for reason in reasons_of(scan).values())
+
+
+def test_a_score_in_a_folder_without_audio_is_set_aside(folder):
+    scan = scan_folder(fill(folder, "a/drums.wav", "a/bass.wav", "scores/drums.mid"))
+    assert reasons_of(scan) == {"scores/drums.mid": f"{NOT_AUDIO} (.mid)"}
+
+
+PARTS = [
+    "a",
+    "b",
+    ".x",
+    "Drums",
+    "drums",
+    "bass",
+    "mixture",
+    "🎵",
+    "a.wav",
+    "other!",
+    os.fsdecode(b"\xe9"),
+    "train",
+]
+SUFFIXES = [".wav", ".FLAC", ".mp3", ".txt", "", ".part", ".mid"]
+MINIATURES = {
+    "album": {"one.wav": "", "one.mid": "", "x/two.flac": ""},
+    "stems": {
+        f"one/{name}": "" for name in ("drums.wav", "bass.wav", "mixture.wav", "bass.mid", "notes.mid")
+    },
+    "musdb": {
+        "train/A - B.stem.mp4": "",
+        **{f"test/C - D/{stem}.wav": "" for stem in ("mixture", "drums", "bass", "other", "vocals")},
+    },
+    "slakh": {
+        f"{split}/Track00001/{name}": text
+        for split in ("train", "omitted")
+        for name, text in {
+            "metadata.yaml": "stems: {S00: {inst_class: A}, S01: {inst_class: A}, S02: {inst_class: B}}",
+            **dict.fromkeys(
+                ["mix.flac", "all_src.mid", "stems/S00.flac", "stems/S01.wav", "stems/S02.wav"], ""
+            ),
+            **dict.fromkeys(["MIDI/S00.mid", "MIDI/S01.mid", "MIDI/S02.mid"], ""),
+        }.items()
+    },
+    "groove": {
+        "info.csv": "drummer,style,bpm,beat_type,midi_filename,audio_filename,split\n"
+        "me,rock,120,beat,x/1.mid,x/1.wav,train\nme,rock,120,beat,x/2.mid,,test\n"
+        "me,rock,120,beat,x/1.mid,../x.wav,test\nme,rock,120,beat,x/3.mid,x/3.wav,unheard of\n",
+        **{f"x/{number}{suffix}": "" for number in (1, 2, 3) for suffix in (".wav", ".mid")},
+    },
+    "gtzan": {f"genres/{genre}/{genre}.0000{n}.wav": "" for genre in ("blues", "rock") for n in (1, 2)},
+    "spoken_digit": {f"recordings/{digit}_me_{n}.wav": "" for digit in (0, 7) for n in (1, 9)},
+    "nsynth": {
+        "nsynth-test/examples.json": '{"two": {}, "gone": {}, "one": {"instrument_family_str": "bass", '
+        '"instrument_source_str": "x", "instrument_str": "bass_x_0", "pitch": 60, "velocity": 100}}',
+        **{f"nsynth-test/audio/{note}.wav": "" for note in ("one", "two", "three")},
+    },
+    "manifest": {
+        "manifest.csv": "path,track,stem,midi\n"
+        "a.wav,t,drums,b.mid\nb.flac,t,bass,\ngone.wav,,,\na.wav,u,drums,\n",
+        **dict.fromkeys(["a.wav", "b.flac", "b.mid", "c.wav"], ""),
+    },
+}
+
+
+@st.composite
+def inputs(draw):
+    """Names with their text: of one layout, most of them, and others of any kind; and the layout to read."""
+    layout = draw(st.sampled_from(sorted(MINIATURES)))
+    missing = draw(st.sets(st.sampled_from(sorted(MINIATURES[layout])), max_size=2))
+    files = {name: text for name, text in MINIATURES[layout].items() if name not in missing}
+    for _ in range(draw(st.integers(0, 6))):
+        folders = draw(st.lists(st.sampled_from(PARTS), max_size=2))
+        name = draw(st.sampled_from(PARTS)) + draw(st.sampled_from(SUFFIXES))
+        files.setdefault("/".join([*folders, name]), "")
+    return files, draw(st.sampled_from([layout, "auto"]))
+
+
+def write_all(root, files):
+    """Write what can be: a name that is a folder of another's cannot."""
+    for name, text in files.items():
+        path = root / name
+        if not any(parent.is_file() for parent in path.parents) and not path.is_dir():
+            fill(root, name)
+            path.write_text(text)
+
+
+@settings(max_examples=150)
+@given(inputs())
+def test_every_file_is_in_a_song_read_or_set_aside(drawn):
+    files, layout = drawn
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        for folders, stem, suffix in files:
-            path = root.joinpath(*folders, stem + suffix)
-            if not any(parent.is_file() for parent in path.parents) and not path.is_dir():
-                fill(root, path.relative_to(root))
+        write_all(root, files)
         there = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
         try:
             scan = scan_folder(root, layout)
-        except NoAudioError:
+        except WavebandError:
             return
-    places = Counter(relative_name(root, path) for path in used_files(scan))
+    places = Counter(relative_name(root, path) for path in set(audio_files(scan)))
+    places.update(scan.metadata)
     places.update(one.path for one in scan.set_aside)
     for path in there:
         it_or_its_folders = [relative_name(root, root / part) for part in [path, *path.parents[:-1]]]
         assert sum(places[name] for name in it_or_its_folders) == 1
     assert len({song.name for song in scan.songs}) == len(scan.songs)
     assert all(song.stems for song in scan.songs)
+    assert all(path.is_relative_to(root) for path in audio_files(scan))
+
+
+@pytest.mark.parametrize("layout", sorted(MINIATURES))
+def test_each_miniature_holds_songs_of_its_layout(folder, layout):
+    write_all(folder, MINIATURES[layout])
+    scan = scan_folder(folder, layout)
+    assert scan.layout == layout
+    assert scan.songs
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"album", "stems", "manifest"}))
+def test_a_layout_that_is_asked_for_says_what_it_expected_and_found(folder, layout):
+    fill(folder, "some song.wav")
+    with pytest.raises(NoAudioError, match=r"such as some song\.wav: no") as caught:
+        scan_folder(folder, layout)
+    assert f"ingest.layout={layout}" in str(caught.value)
+    assert LAYOUTS[layout].expected in str(caught.value)

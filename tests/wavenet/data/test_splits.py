@@ -1,14 +1,11 @@
-"""Which tracks are held out: what the rules promise, and what they do not."""
+"""Which tracks are held out: what the rules promise."""
 
-import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wavenet.data.splits import SPLITS, choose_heldout, split_segments
+from wavenet.data.splits import Candidate, TrackSplit, choose_splits, split_segments
 
-LOW, HIGH = "00000000", "f0000000"
-"""Beginnings of a digest below any share, and of one above."""
 DIGESTS = st.builds(
     lambda start, rest: f"{start}{rest:024x}",
     st.sampled_from(["00000000", "10000000", "20000000", "80000000", "f0000000"]),
@@ -16,108 +13,107 @@ DIGESTS = st.builds(
 )
 SHARES = st.sampled_from([0.05, 0.1, 0.2, 0.6])
 STEMS = st.sets(st.sampled_from(["drums", "bass", "vocals", "guitar"]), min_size=1)
-ALBUMS = st.dictionaries(DIGESTS, STEMS, max_size=8)
-SAME_STEMS = st.builds(dict.fromkeys, st.lists(DIGESTS, unique=True, max_size=8), st.just({"drums", "bass"}))
+GIVEN = st.sampled_from([None, None, None, "train", "heldout", "test"])
+NEW = st.builds(lambda stems: Candidate(sorted(stems)), STEMS)
+ANY = st.builds(lambda stems, split: Candidate(sorted(stems), split), STEMS, GIVEN)
+ALBUMS = st.dictionaries(DIGESTS, NEW, max_size=8)
+MIXED_ALBUMS = st.dictionaries(DIGESTS, ANY, max_size=8)
+LOW, HIGH = "0" * 32, "f" * 32
 
 
-def tracks_by_stem(tracks):
-    """The tracks of each stem that has two or more."""
-    names = {name for stems in tracks.values() for name in stems}
-    having = {name: {track for track, stems in tracks.items() if name in stems} for name in names}
-    return {name: those for name, those in having.items() if len(those) > 1}
+def having(tracks, chosen, stem, split):
+    return [t for t, candidate in tracks.items() if stem in candidate.stems and chosen[t].split == split]
+
+
+def all_stems(tracks):
+    return {stem for candidate in tracks.values() for stem in candidate.stems}
 
 
 @given(ALBUMS, SHARES)
-def test_every_stem_of_two_tracks_or_more_has_one_to_train_on(tracks, share):
-    heldout = choose_heldout(tracks, share)
-    assert heldout <= set(tracks)
-    assert all(those - heldout for those in tracks_by_stem(tracks).values())
+@example({"1" * 32: Candidate(["a"]), "2" * 32: Candidate(["a", "b"]), "3" * 32: Candidate(["b"])}, 0.05)
+def test_every_stem_has_something_to_train_on_and_something_held_out(tracks, share):
+    chosen = choose_splits(tracks, share, {})
+    assert set(chosen) == set(tracks)
+    for stem in all_stems(tracks):
+        training = having(tracks, chosen, stem, "train")
+        assert training
+        assert having(tracks, chosen, stem, "heldout") or all(stem in chosen[t].ends for t in training)
 
 
-@given(ALBUMS, SHARES)
-@example({"1" * 32: {"a"}, "2" * 32: {"a", "b"}, "3" * 32: {"b"}}, 0.05)
-@example({"1" * 32: {"a", "c"}, "2" * 32: {"a", "b"}, "3" * 32: {"b", "c"}}, 0.05)
-def test_a_stem_has_nothing_held_out_only_where_another_would_have_nothing_to_train_on(tracks, share):
-    heldout = choose_heldout(tracks, share)
-    shared = tracks_by_stem(tracks)
-    for those in shared.values():
-        if not those & heldout:
-            assert all(any(other - heldout == {track} for other in shared.values()) for track in those)
-
-
-@given(SAME_STEMS, SHARES)
-def test_songs_of_the_same_stems_have_one_held_out_and_one_to_train_on(tracks, share):
-    assume(len(tracks) > 1)
-    heldout = choose_heldout(tracks, share)
-    assert 0 < len(heldout) < len(tracks)
-
-
-@given(SAME_STEMS, SAME_STEMS, SHARES)
-def test_adding_songs_of_the_same_stems_moves_none_into_the_heldout_part(tracks, more, share):
-    """The module's claim, with its conditions: two songs or more, and a digest above the share."""
-    assume(len(tracks) > 1)
-    assume(any(int(track[:8], 16) / 2**32 >= share for track in tracks))
-    before = set(tracks) - choose_heldout(tracks, share)
-    assert not before & choose_heldout({**more, **tracks}, share)
+@given(MIXED_ALBUMS, MIXED_ALBUMS, SHARES)
+def test_adding_songs_never_moves_an_old_one(tracks, more, share):
+    before = choose_splits(tracks, share, {})
+    after = choose_splits({**more, **tracks}, share, before)
+    for track, old in before.items():
+        assert after[track].split == old.split
+        assert set(old.ends) <= set(after[track].ends)
 
 
 @given(ALBUMS, ALBUMS, SHARES)
-def test_what_the_digests_decide_stays_decided(tracks, more, share):
-    """With one low digest and one high for each stem, no rule for small numbers is ever needed."""
-    everything = {"drums", "bass", "vocals", "guitar"}
-    base = {LOW + "0" * 24: everything, HIGH + "0" * 24: everything}
-    before, after = {**tracks, **base}, {**more, **tracks, **base}
-    assert choose_heldout(before, share) == choose_heldout(after, share) & set(before)
+def test_adding_songs_holds_out_no_audio_that_was_trained_on(tracks, more, share):
+    """Nor the end of a track: later songs find something of their own to hold out, or had it before."""
+    before = choose_splits(tracks, share, {})
+    after = choose_splits({**more, **tracks}, share, before)
+    assert {track: after[track] for track in before} == before
 
 
-def test_a_second_song_may_move_the_first():
-    """As it must: of two, one is held out, whichever came first."""
+@given(MIXED_ALBUMS, SHARES)
+def test_what_a_data_set_says_wins(tracks, share):
+    chosen = choose_splits(tracks, share, {})
+    assert all(chosen[t].split == c.given for t, c in tracks.items() if c.given is not None)
+
+
+def test_a_data_set_that_changed_its_mind_is_followed():
+    chosen = choose_splits({HIGH: Candidate(["mix"], "heldout")}, 0.1, {HIGH: TrackSplit("train", ["mix"])})
+    assert chosen == {HIGH: TrackSplit("heldout")}
+
+
+@given(MIXED_ALBUMS, SHARES)
+def test_the_order_of_songs_does_not_matter(tracks, share):
+    backwards = dict(reversed(tracks.items()))
+    assert choose_splits(tracks, share, {}) == choose_splits(backwards, share, {})
+
+
+def test_digests_decide_where_there_are_enough():
+    tracks = {f"{number:02x}" + "0" * 30: Candidate(["mix"]) for number in range(0, 256, 4)}
+    chosen = choose_splits(tracks, 0.25, {})
+    assert [t for t in tracks if chosen[t].split == "heldout"] == sorted(tracks)[:16]
+
+
+def test_a_single_song_is_trained_on_but_for_its_end():
+    for digest in (LOW, HIGH):
+        assert choose_splits({digest: Candidate(["mix"])}, 0.1, {}) == {digest: TrackSplit("train", ["mix"])}
+
+
+def test_of_two_songs_the_one_with_the_lower_digest_is_held_out():
     one, two = "4" * 32, "8" * 32
-    assert choose_heldout({one: {"mix"}}, 0.1) == set()
-    assert choose_heldout({one: {"mix"}, two: {"mix"}}, 0.1) == {one}
+    chosen = choose_splits({one: Candidate(["mix"]), two: Candidate(["mix"])}, 0.1, {})
+    assert chosen == {one: TrackSplit("heldout"), two: TrackSplit("train")}
 
 
-def test_a_stem_that_few_songs_have_claims_one_of_them():
-    songs = {f"{n}" * 32: {"drums"} for n in range(4)}
-    assert choose_heldout(songs, 0.05) == {"0" * 32}
-    songs["2" * 32] = songs["3" * 32] = {"drums", "harp"}
-    assert choose_heldout(songs, 0.05) == {"0" * 32, "2" * 32}
+def test_a_second_song_leaves_the_end_of_the_first_held_out():
+    one, two = "4" * 32, "8" * 32
+    before = choose_splits({one: Candidate(["mix"])}, 0.1, {})
+    after = choose_splits({one: Candidate(["mix"]), two: Candidate(["mix"])}, 0.1, before)
+    assert after == {one: TrackSplit("train", ["mix"]), two: TrackSplit("train")}
 
 
-@given(ALBUMS, SHARES, st.randoms())
-def test_the_order_of_songs_does_not_matter(tracks, share, rng):
-    shuffled = list(tracks.items())
-    rng.shuffle(shuffled)
-    assert choose_heldout(dict(shuffled), share) == choose_heldout(tracks, share)
+def test_a_rare_stem_holds_out_the_end_of_its_track_alone():
+    tracks = {f"{n}" * 32: Candidate(["drums"]) for n in (4, 6, 8)} | {"a" * 32: Candidate(["drums", "harp"])}
+    chosen = choose_splits(tracks, 0.1, {})
+    assert chosen["a" * 32] == TrackSplit("train", ["harp"])
+    assert [t[0] for t in tracks if chosen[t].split == "heldout"] == ["4"]
 
 
-@given(ALBUMS)
-def test_a_larger_share_holds_out_no_less_of_many_songs(tracks):
-    many = {f"{n * 16:02x}".ljust(32, "5"): {"drums"} for n in range(16)}
-    sizes = [len(choose_heldout({**tracks, **many}, share) & set(many)) for share in (0.1, 0.2, 0.5)]
-    assert sizes == sorted(sizes)
-
-
-def test_of_many_songs_the_share_is_held_out():
-    rng = np.random.default_rng(0)
-    tracks = {rng.bytes(16).hex(): {"mix"} for _ in range(2000)}
-    assert len(choose_heldout(tracks, 0.1)) == pytest.approx(200, abs=40)
-
-
-@pytest.mark.parametrize("stems", [set(), {"mix"}])
-def test_one_song_alone_is_not_held_out(stems):
-    assert choose_heldout({"8" * 32: stems}, 0.1) == set()
-    assert choose_heldout({}, 0.1) == set()
-
-
-@given(st.integers(0, 500), st.sampled_from([*SPLITS, None]), SHARES)
-def test_every_segment_has_a_split_and_the_heldout_ones_come_last(num_segments, split, share):
-    splits = split_segments(num_segments, split, share)
+@given(st.integers(0, 500), st.sampled_from([0.05, 0.1, 0.5, 0.9]))
+def test_the_end_of_a_track_is_held_out_and_its_beginning_trained_on(num_segments, share):
+    splits = split_segments(num_segments, "train", True, share)
     assert len(splits) == num_segments
-    if split is not None:
-        assert set(splits) <= {split}
-    else:
-        tail = splits.count("heldout")
-        assert splits == ["train"] * (num_segments - tail) + ["heldout"] * tail
-        assert num_segments < 2 or 1 <= tail < num_segments
-        assert tail == pytest.approx(share * num_segments, abs=1)
+    assert splits == sorted(splits, key=["train", "heldout"].index)
+    if num_segments > 1:
+        assert set(splits) == {"train", "heldout"}
+
+
+@pytest.mark.parametrize("split", ["train", "heldout", "test"])
+def test_a_whole_track_keeps_its_split(split):
+    assert split_segments(3, split, False, 0.1) == [split] * 3

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from wavenet.audio.io import write_audio
+from wavenet.audio.quantization import Quantizer
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
-from wavenet.data.shards import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
 
 RATE = 2000
 
@@ -20,8 +21,8 @@ def shard_folder(tmp_path_factory):
         waveform = ((0.5 - 0.1 * number) * np.sin(2 * np.pi * 90 * time) * (1 - time % 1)).astype(np.float32)
         path = tmp_path_factory.mktemp("audio") / "a.wav"
         write_audio(path, waveform, RATE)
-        sources.append(StemSource(path, f"{number:032x}", f"song {number}", split))
-    write_shards(sources, folder, ShardFormat("drums", RATE, 64, RATE, 0.1))
+        sources.append(StemSource(path, len(waveform), f"{number:032x}", f"song {number}", split))
+    write_shards(sources, folder, ShardFormat("drums", RATE, Quantizer("mu-law", 64), RATE, 0.1, 20))
     return folder
 
 

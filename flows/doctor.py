@@ -1,0 +1,42 @@
+"""The doctor: what happens to each file, and what the chosen setting can sound like, before any training."""
+
+from pathlib import Path
+
+from flows.ledger import DirectLedger, Ledger
+from flows.prepare import open_workspace, prepare_band, run_name
+from tasks.doctor import DoctorOutput, choose_excerpts, make_report
+from tasks.examine import floors
+from tasks.plan import Prepared
+from tasks.workspace import Workspace
+from wavenet.config import Config, load_config
+from wavenet.data.listing import open_listing
+
+
+def examine_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> DoctorOutput:
+    """Find, decode and examine an input as a run would, and report. What it decodes, a run need not again."""
+    settings = load_config(config, overrides)
+    place = open_workspace(workspace)
+    listing = open_listing(input, place.downloads)
+    ledger = DirectLedger()
+    prepared = prepare_band(place, listing, settings, ledger)
+    return report_on(place, run_name(listing, config), prepared, settings, ledger)
+
+
+def report_on(
+    place: Workspace, name: str, prepared: Prepared, settings: Config, ledger: Ledger
+) -> DoctorOutput:
+    """The report of what was prepared, with the quantization floor of every stem."""
+    excerpts = choose_excerpts(place, prepared)
+    calls = [
+        {
+            "workspace": place,
+            "stem": stem,
+            "excerpts": mine,
+            "sample_rate": settings.ingest.sample_rate,
+            "quantization": settings.quantization,
+            "workers": settings.ingest.workers,
+        }
+        for stem, mine in excerpts.items()
+    ]
+    measured = dict(zip(excerpts, ledger.call_all("floors", floors, calls), strict=True))
+    return make_report(place, name, prepared, measured, settings)

@@ -1,0 +1,186 @@
+"""From an input to a plan: found, decoded, separated if asked, examined. What all flows begin with."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from flows.ledger import DirectLedger, Ledger
+from tasks.examine import examine
+from tasks.ingest import ingest, song_record
+from tasks.plan import BandPlan, IngestedSong, Prepared, plan_band
+from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
+from tasks.separate import check_separator, digest_weights, separate
+from tasks.shards import shards
+from tasks.splits import known_splits, remember_splits
+from tasks.workspace import Workspace
+from wavenet.config import Config, load_config
+from wavenet.data.dataset import check_compatible
+from wavenet.data.listing import Listing, open_listing
+from wavenet.data.scan import WORKSPACE_MARK, scan_input
+from wavenet.data.shards.format import read_manifest
+from wavenet.data.songs import Scan, SetAside, Song
+from wavenet.errors import AudioDecodeError, IncompatibleDataError, NoAudioError, SeparationError
+from wavenet.files import write_text
+
+READERS = 8
+"""Files that are fetched and digested at once."""
+
+
+def open_workspace(folder: Path) -> Workspace:
+    """The workspace of a folder, marked as one so that no scan takes it for music."""
+    place = Workspace(root=folder.resolve())
+    write_text(place.root / WORKSPACE_MARK, "made by Waveband\n")
+    return place
+
+
+def run_name(listing: Listing, config: list[str]) -> str:
+    """What a run is called: its input and its configs."""
+    return f"{listing.title} {' '.join(Path(one).stem for one in config)}"
+
+
+def prepare_band(place: Workspace, listing: Listing, settings: Config, ledger: Ledger) -> Prepared:
+    """Everything before shards: each song decoded once, examined, and its use decided."""
+    scan = scan_input(listing, settings.ingest.layout, settings.ingest.track_stem)
+    separating = settings.separation.enabled and holds_finished_tracks(scan, settings.ingest.track_stem)
+    if separating:
+        check_separator(settings.separation)
+    songs = readable_songs(scan, listing)
+    ingested = ingest_songs(place, songs, settings, separating, ledger)
+    if separating:
+        ingested = separate_songs(place, ingested, settings, ledger)
+    examinations = examine_songs(place, ingested, settings, ledger)
+    known = known_splits(place, settings.segmentation.heldout_share)
+    plan = plan_band(place, ingested, settings, known, examinations)
+    plan.set_aside = [(item.path, item.reason) for item in scan.set_aside]
+    names = {listing.path(name): name for name in listing.names}
+    return Prepared(scan, names, ingested, examinations, plan)
+
+
+def holds_finished_tracks(scan: Scan, track_stem: str) -> bool:
+    """Whether what was found is finished tracks, which can be separated, and not stems."""
+    return scan.layout != "stems" and all(list(song.stems) == [track_stem] for song in scan.songs)
+
+
+def readable_songs(scan: Scan, listing: Listing) -> list[SongRecord]:
+    """Records of the songs whose files can be read; the others are set aside in the scan."""
+
+    def read(song: Song) -> SongRecord | SetAside:
+        try:
+            return song_record(song, listing)
+        except AudioDecodeError as error:
+            return SetAside(song.name, str(error))
+
+    with ThreadPoolExecutor(READERS) as threads:
+        records = list(threads.map(read, scan.songs))
+    scan.set_aside.extend(record for record in records if isinstance(record, SetAside))
+    return [record for record in records if isinstance(record, SongRecord)]
+
+
+def ingest_songs(
+    place: Workspace, songs: list[SongRecord], settings: Config, separating: bool, ledger: Ledger
+) -> list[IngestedSong]:
+    """Decode all songs, side by side."""
+    from wavenet.audio.separation import NUM_CHANNELS, SAMPLE_RATE
+
+    sample_rate, num_channels = (
+        (SAMPLE_RATE, NUM_CHANNELS) if separating else (settings.ingest.sample_rate, 1)
+    )
+    calls = [
+        {
+            "workspace": place,
+            "song": song,
+            "sample_rate": sample_rate,
+            "num_channels": num_channels,
+            "downmix": settings.ingest.downmix,
+            "resample_quality": settings.ingest.resample_quality,
+            "workers": settings.ingest.workers,
+        }
+        for song in songs
+    ]
+    decoded = ledger.call_all("ingest", ingest, calls)
+    # a reused record has the name under which its audio was first seen; names are no content
+    return [
+        IngestedSong(song=song, decoded=record.named(song.name), track=record.named(song.name))
+        for song, record in zip(songs, decoded, strict=True)
+    ]
+
+
+def separate_songs(
+    place: Workspace, ingested: list[IngestedSong], settings: Config, ledger: Ledger
+) -> list[IngestedSong]:
+    """Stems of each finished track, one track after another; a track that fails is set aside."""
+    weights = digest_weights(settings.separation)
+
+    def separated(record: TrackRecord) -> TrackRecord:
+        if not record.track.stems:  # could not be decoded
+            return record
+        try:
+            done = ledger.call(
+                separate, workspace=place, track=record, config=settings.separation, weights=weights
+            )
+            return done.named(record.name)
+        except SeparationError as error:
+            reasons = dict.fromkeys(record.track.stems, str(error))
+            return record.model_copy(update={"track": replace(record.track, stems={}, set_aside=reasons)})
+
+    return [one.model_copy(update={"track": separated(one.track)}) for one in ingested]
+
+
+def examine_songs(
+    place: Workspace, ingested: list[IngestedSong], settings: Config, ledger: Ledger
+) -> dict[str, ExaminationRecord]:
+    """What is heard in each track, by track id."""
+    tracks = {one.track.track.track_id: one.track for one in ingested if one.track.track.stems}
+    calls = [
+        {"workspace": place, "track": track, "workers": settings.ingest.workers} for track in tracks.values()
+    ]
+    return dict(zip(tracks, ledger.call_all("examine", examine, calls), strict=True))
+
+
+def write_shard_sets(
+    place: Workspace, plan: BandPlan, settings: Config, ledger: Ledger
+) -> dict[str, ShardsRecord]:
+    """One shard set a stem. A stem whose shards cannot train its model is set aside with the reason."""
+    if not plan.stems:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.dropped[:5])
+        raise NoAudioError(f"no usable audio: all {len(plan.dropped)} files were set aside ({reasons})")
+    calls = [
+        {
+            "workspace": place,
+            "stem": stem,
+            "tracks": tracks,
+            "sample_rate": settings.ingest.sample_rate,
+            "segment_length": settings.segment_length,
+            "hop_length": settings.hop_length,
+            "heldout_share": settings.segmentation.heldout_share,
+            "quantization": settings.quantization,
+            "features": settings.features,
+            "resample_quality": settings.ingest.resample_quality,
+            "prefix": settings.storage.shards,
+            "workers": settings.ingest.workers,
+        }
+        for stem, tracks in plan.stems.items()
+    ]
+    records = dict(zip(plan.stems, ledger.call_all("shards", shards, calls), strict=True))
+    fitting = {}
+    for stem, record in records.items():
+        try:
+            manifest = read_manifest(place.path(record.folder))
+            check_compatible(manifest, settings.for_stem(stem))
+            fitting[stem] = record
+        except IncompatibleDataError as error:
+            plan.set_aside.append((stem, str(error)))
+    if not fitting:
+        raise NoAudioError("no stem can be trained: " + "; ".join(reason for _, reason in plan.dropped))
+    return fitting
+
+
+def prepare_shards(input: str, config: list[str], overrides: list[str], workspace: Path) -> dict[str, str]:
+    """From an input to shards and no further. Returns where each stem's set lies."""
+    settings = load_config(config, overrides)
+    place = open_workspace(workspace)
+    ledger = DirectLedger()
+    prepared = prepare_band(place, open_listing(input, place.downloads), settings, ledger)
+    records = write_shard_sets(place, prepared.plan, settings, ledger)
+    remember_splits(place, settings.segmentation.heldout_share, prepared.plan.splits)
+    return {stem: str(place.path(record.folder)) for stem, record in records.items()}

@@ -1,0 +1,322 @@
+"""The doctor's report: a row for every path that was found, from the records that the run itself uses.
+
+A view of records, rebuilt in a moment; a folder is named by what is in it:
+
+    output/doctor-NAME-DIGEST/doctor.html, doctor.json, clips/STEM/RATE-LEVELS.wav, cuts/NUMBER.flac
+
+The invariant: what it says of a file is what the plan does with it.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from tasks.examine import Excerpt
+from tasks.plan import BandPlan, IngestedSong, Prepared, Regions, StemOutcome
+from tasks.records import FloorRecord
+from tasks.workspace import Workspace, safe_name
+from wavenet.audio.decoding import AudioFacts, AudioSource
+from wavenet.audio.fingerprint import NearDuplicate, find_near_duplicates
+from wavenet.audio.io import ENVELOPE_SECONDS
+from wavenet.config import Config
+from wavenet.data.examination import load_print
+from wavenet.data.floors import EXCERPT_SECONDS
+from wavenet.data.splits import ALL_SPLITS
+from wavenet.data.tracks import StemAudio, Track, load_envelope
+from wavenet.evaluation.doctor import (
+    DoctorReport,
+    FileReport,
+    NearCopy,
+    QuantizationFloor,
+    Totals,
+    report_json,
+)
+from wavenet.evaluation.doctor_page import PageExtras, write_doctor_page
+from wavenet.files import digest_folder, digest_json, new_folder, publish_folder, write_json
+
+PAGE, JSON = "doctor.html", "doctor.json"
+EXCERPTS = 3
+CUT_SECONDS, MOST_CUTS = 10.0, 100
+OUTLINE_POINTS = 400
+CLIPPED_TO_TELL, DC_TO_TELL = 0.001, 0.01
+
+
+class DoctorOutput(BaseModel):
+    """Where the report lies, and what it says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    page: Path
+    json_file: Path
+    report: DoctorReport
+
+
+def choose_excerpts(place: Workspace, prepared: Prepared) -> dict[str, list[Excerpt]]:
+    """For each stem the loudest seconds of a few of its tracks, in the files they came from."""
+    chosen: dict[str, list[Excerpt]] = {stem: [] for stem in prepared.plan.stems}
+    kept = {(one.song, one.stem) for one in prepared.plan.outcomes if one.verdict != "dropped"}
+    for one in sorted(prepared.ingested, key=lambda one: one.track.track.track_id):
+        for stem, audio in one.track.track.stems.items():
+            if (one.track.name, stem) in kept and len(chosen[stem]) < EXCERPTS:
+                chosen[stem].append(_excerpt(place, one, stem, audio))
+    return chosen
+
+
+def _excerpt(place: Workspace, one: IngestedSong, stem: str, audio: StemAudio) -> Excerpt:
+    folder = place.path(one.track.folder)
+    source = one.song.song.stems[stem][0] if audio.facts else AudioSource(folder / audio.file)
+    begin = source.start + _loudest(load_envelope(folder / audio.envelope_file))
+    end = begin + EXCERPT_SECONDS if source.end is None else min(begin + EXCERPT_SECONDS, source.end)
+    digest = digest_json([audio.source_digest, begin, end])
+    return Excerpt(digest=digest, source=replace(source, start=begin, end=end))
+
+
+def _loudest(envelope: NDArray[np.float32]) -> float:
+    """Where the loudest stretch of EXCERPT_SECONDS begins, seconds."""
+    width = min(len(envelope), round(EXCERPT_SECONDS / ENVELOPE_SECONDS))
+    sums = np.cumsum(np.concatenate([[0.0], envelope.astype(np.float64)]))
+    return round(int(np.argmax(sums[width:] - sums[:-width])) * ENVELOPE_SECONDS, 2)
+
+
+def make_report(
+    place: Workspace, title: str, prepared: Prepared, floors: Mapping[str, FloorRecord], config: Config
+) -> DoctorOutput:
+    """Write the report of an input, whole or not at all."""
+    files = _rows(place, prepared, config)
+    with new_folder(place.output, "doctor") as folder:
+        report = DoctorReport(
+            title=title,
+            files=files,
+            totals=_totals(files, prepared.plan),
+            quantization=_copy_clips(place, floors, folder),
+            warnings=[*prepared.plan.notes, *_warnings(prepared.plan)],
+            config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        )
+        write_json(folder / JSON, report_json(report))
+        write_doctor_page(report, _extras(place, prepared, folder), folder / PAGE)
+        digest = digest_folder(folder, [JSON, PAGE])
+        destination = place.output / f"doctor-{safe_name(title) or 'input'}-{digest[:8]}"
+        publish_folder(folder, destination)
+    return DoctorOutput(page=destination / PAGE, json_file=destination / JSON, report=report)
+
+
+def _rows(place: Workspace, prepared: Prepared, config: Config) -> list[FileReport]:
+    """A row for every path that was found."""
+    copies = _near_copies(place, prepared)
+    rows = [row for one in prepared.ingested for row in _song_rows(one, prepared, copies, config)]
+    read = "read for what it says of the songs"
+    rows += [FileReport(path=name, verdict="kept", reason=read) for name in prepared.scan.metadata]
+    rows += [
+        FileReport(path=path, verdict="dropped", reason=reason) for path, reason in prepared.plan.set_aside
+    ]
+    return sorted(rows, key=lambda row: row.path)
+
+
+def _song_rows(
+    one: IngestedSong, prepared: Prepared, copies: Mapping[str, list[NearCopy]], config: Config
+) -> list[FileReport]:
+    """A row for each file of a song."""
+    song, decoded = one.song.song, one.decoded.track
+    mine = [outcome for outcome in prepared.plan.outcomes if outcome.song == one.track.name]
+    heard = prepared.examinations.get(one.track.track.track_id)
+    rows = []
+    for stem, sources in song.stems.items():
+        outcomes = [outcome for outcome in mine if outcome.stem == stem] or mine  # mine: it was separated
+        loudness = heard.examination.loudness_lufs.get(stem) if heard else None
+        near = [copy for outcome in outcomes for copy in copies.get(outcome.name, [])]
+        facts = decoded.stems[stem].facts if stem in decoded.stems else []
+        for source, fact in zip_longest(sources, facts):
+            row = _row(prepared.name_of(source.path), one.track.name, outcomes, fact, config)
+            told = [*row.warnings, *_separation_notes(one.track.track)]
+            rows.append(replace(row, loudness_lufs=loudness, near_duplicates=near, warnings=told))
+    if song.mixture is not None:
+        rows.append(_mixture_row(prepared.name_of(song.mixture.path), decoded.residual_db))
+    return rows
+
+
+def _separation_notes(track: Track) -> list[str]:
+    """How far separated stems can be trusted: what they leave out, and how much of each is in others."""
+    if not track.energy_shares:
+        return []
+    bleed = {stem: 10 * math.log10(max(track.bleed.get(stem, 0.0), 1e-12)) for stem in track.energy_shares}
+    shares = track.energy_shares.items()
+    stems = [f"{stem} {share:.0%} of the energy, bleed {bleed[stem]:.0f} dB" for stem, share in shares]
+    left = "" if track.residual_db is None else f"; left over {track.residual_db:.0f} dB"
+    return [f"separated: {', '.join(stems)}{left}"]
+
+
+def _mixture_row(path: str, residual_db: float | None) -> FileReport:
+    left = "" if residual_db is None else f"; what they leave of it: {residual_db:.0f} dB"
+    reason = f"compared with the sum of its stems, not trained on{left}"
+    return FileReport(path=path, verdict="kept", reason=reason)
+
+
+def _row(
+    path: str, track: str, outcomes: list[StemOutcome], facts: AudioFacts | None, config: Config
+) -> FileReport:
+    """What is known of a file, and what happens to all that is in it."""
+    verdicts = {outcome.verdict for outcome in outcomes}
+    reasons = [o.reason if len(outcomes) == 1 else f"{o.stem}: {o.reason}" for o in outcomes]
+    longest = max(outcomes, key=lambda outcome: outcome.kept_seconds)
+    row = FileReport(
+        path=path,
+        verdict=verdicts.pop() if len(verdicts) == 1 else "partial",
+        reason="; ".join(reasons),
+        track=track,
+        stem=", ".join(outcome.stem for outcome in outcomes),
+        split=longest.split,
+        kept_seconds=longest.kept_seconds,
+        silence_share=longest.silence_share,
+        duplicate_of=longest.duplicate_of,
+        kept=longest.kept,
+    )
+    if facts is None:
+        return row
+    return replace(
+        row,
+        seconds=facts.num_frames / facts.sample_rate,
+        sample_rate=facts.sample_rate,
+        num_channels=facts.num_channels,
+        codec=facts.codec,
+        peak_db=20 * math.log10(facts.peak) if facts.peak > 0 else None,
+        clipped_share=facts.clipped_share,
+        dc_offset=facts.dc_offset,
+        warnings=_file_warnings(facts, config),
+    )
+
+
+def _file_warnings(facts: AudioFacts, config: Config) -> list[str]:
+    warnings = []
+    if facts.clipped_share > CLIPPED_TO_TELL:
+        warnings.append(f"{facts.clipped_share:.1%} of samples are at full scale")
+    if abs(facts.dc_offset) > DC_TO_TELL:
+        warnings.append(f"DC offset of {facts.dc_offset:+.3f} of full scale")
+    if facts.sample_rate < config.ingest.sample_rate:
+        warnings.append(
+            f"sampled at {facts.sample_rate} Hz, below ingest.sample_rate ({config.ingest.sample_rate} Hz)"
+        )
+    return warnings
+
+
+def _near_copies(place: Workspace, prepared: Prepared) -> dict[str, list[NearCopy]]:
+    """Recordings that are nearly the same, by song/stem; exact copies are dropped already."""
+    outcomes = {one.name: one for one in prepared.plan.outcomes if one.duplicate_of is None}
+    prints, paths = {}, {}
+    for one in prepared.ingested:
+        heard = prepared.examinations.get(one.track.track.track_id)
+        for stem in one.track.track.stems:
+            name = f"{one.track.name}/{stem}"
+            if heard is not None and name in outcomes:
+                prints[name] = load_print(place.path(heard.folder) / heard.examination.prints[stem])
+                sources = one.song.song.stems.get(stem) or next(iter(one.song.song.stems.values()))
+                paths[name] = prepared.name_of(sources[0].path)
+    found: dict[str, list[NearCopy]] = {}
+    for pair in find_near_duplicates(prints):
+        for name, other, sign in ((pair.first, pair.second, 1), (pair.second, pair.first, -1)):
+            copy = _near_copy(pair, paths[other], outcomes[name], outcomes[other], sign)
+            found.setdefault(name, []).append(copy)
+    return found
+
+
+def _near_copy(pair: NearDuplicate, path: str, mine: StemOutcome, other: StemOutcome, sign: int) -> NearCopy:
+    return NearCopy(
+        path=path,
+        offset_seconds=sign * pair.offset_seconds,
+        agreement=pair.agreement,
+        other_split=None not in (mine.split, other.split) and mine.split != other.split,
+    )
+
+
+def _totals(files: Sequence[FileReport], plan: BandPlan) -> Totals:
+    seconds = {stem: dict.fromkeys(ALL_SPLITS, 0.0) for stem in plan.stems}
+    for outcome in plan.outcomes:
+        if outcome.verdict != "dropped" and outcome.split is not None:
+            seconds[outcome.stem][outcome.split] += outcome.kept_seconds
+    verdicts = [row.verdict for row in files]
+    return Totals(
+        num_files=len(files),
+        num_kept=verdicts.count("kept"),
+        num_partial=verdicts.count("partial"),
+        num_dropped=verdicts.count("dropped"),
+        seconds=seconds,
+    )
+
+
+def _warnings(plan: BandPlan) -> list[str]:
+    """What a person should know before anything is trained."""
+    warnings = []
+    for stem, tracks in plan.stems.items():
+        if all(track.end_heldout or track.split != "heldout" for track in tracks):
+            warnings.append(f"{stem}: too few tracks to hold one out; the end of each is held out instead")
+    if not plan.stems:
+        warnings.append("nothing is left to train on")
+    return warnings
+
+
+def _copy_clips(place: Workspace, floors: Mapping[str, FloorRecord], folder: Path) -> list[QuantizationFloor]:
+    """The clips of all settings into the report's folder, and their rows."""
+    rows = []
+    for number, (stem, record) in enumerate(floors.items()):
+        clips = folder / "clips" / (f"{number}-{safe_name(stem)}".rstrip("-"))
+        shutil.copytree(place.path(record.folder), clips)
+        for floor in record.floors:
+            rows.append(
+                QuantizationFloor(
+                    stem=stem,
+                    sample_rate=floor.sample_rate,
+                    quantization_channels=floor.quantization_channels,
+                    law=floor.law,
+                    snr_db=floor.snr_db,
+                    configured=floor.configured,
+                    clip=(clips / floor.clip).relative_to(folder).as_posix(),
+                )
+            )
+    return rows
+
+
+def _extras(place: Workspace, prepared: Prepared, folder: Path) -> dict[str, PageExtras]:
+    """Outline of each file, and a clip of what would be cut from it, by path."""
+    partial = {(o.song, o.stem): o.kept for o in prepared.plan.outcomes if o.verdict == "partial"}
+    extras: dict[str, PageExtras] = {}
+    for one in prepared.ingested:
+        track_folder = place.path(one.decoded.folder)
+        for stem, audio in one.decoded.track.stems.items():
+            outline = _outline(load_envelope(track_folder / audio.envelope_file))
+            kept = partial.pop((one.track.name, stem), None)
+            clip = None
+            if kept is not None and (number := len(list(folder.glob("cuts/*")))) < MOST_CUTS:
+                clip = folder / "cuts" / f"{number}.flac"
+                _write_cut(track_folder / audio.file, kept, clip)
+            for source in one.song.song.stems[stem]:
+                extras[prepared.name_of(source.path)] = PageExtras(outline=outline, cut_clip=clip)
+    return extras
+
+
+def _outline(envelope: NDArray[np.float32]) -> list[float]:
+    """The loudness of a file over time, at most OUTLINE_POINTS values from 0 to 1."""
+    edges = np.linspace(0, len(envelope), min(len(envelope), OUTLINE_POINTS), endpoint=False).astype(int)
+    levels = np.sqrt(np.maximum.reduceat(envelope, edges)) if len(envelope) else np.zeros(0)
+    return [round(float(level), 3) for level in np.minimum(levels * math.sqrt(2), 1)]
+
+
+def _write_cut(audio: Path, kept: Regions, clip: Path) -> None:
+    """The first seconds of what is left out, joined."""
+    clip.parent.mkdir(exist_ok=True)
+    with soundfile.SoundFile(audio) as stream:
+        rate = stream.samplerate
+        edges = [0.0, *(edge for region in kept for edge in region), stream.frames / rate]
+        parts, left = [], round(CUT_SECONDS * rate)
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            stream.seek(round(start * rate))
+            parts.append(stream.read(min(left, max(0, round((end - start) * rate))), always_2d=True))
+            left -= len(parts[-1])
+        soundfile.write(clip, np.clip(np.concatenate(parts), -1, 1), rate, format="FLAC", subtype="PCM_16")

@@ -1,0 +1,99 @@
+"""Work apart: processes for what takes a core or may crash, such as decoding a damaged file.
+
+Knows nothing of what is computed. The invariants: a worker that crashes or hangs costs its own call
+and no other, and no worker outlives the process that started it.
+"""
+
+import atexit
+import ctypes
+import functools
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing import forkserver
+from typing import Any, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from wavenet.errors import AudioDecodeError
+
+PR_SET_PDEATHSIG = 1
+Result = TypeVar("Result")
+_opening = threading.Lock()
+
+
+def run_apart(
+    function: Callable[..., Result], *args: Any, timeout: float, what: str, workers: int | None = None
+) -> Result:
+    """Call a module's function in a process of the pool and wait. The arguments are pickled to it.
+
+    timeout: seconds, from when it starts. what: what is being read, for the message. Raises what the
+    function raises, and AudioDecodeError where the process died or did not end.
+    """
+    with _opening:  # or threads that come at once would each open a pool
+        pool = _pool(workers or os.cpu_count() or 1)
+    future = pool.schedule(_run, args=(function, args), timeout=timeout)
+    try:
+        return future.result()
+    except TimeoutError as error:
+        if error.__cause__ is not None:  # the function's own, its traceback in the worker beside it
+            raise
+        raise AudioDecodeError(
+            f"{what}: reading it took longer than {timeout:.0f} s and was given up; copy or export it again"
+        ) from None
+    except ProcessExpired as error:
+        raise AudioDecodeError(
+            f"{what}: the process that read it broke down (exit status {error.exitcode}); copy or export it "
+            "again, or give it more memory"
+        ) from None
+
+
+def _run(function: Callable[..., Result], args: tuple) -> Result:
+    """Call a function; an exception that does not survive pickling would take the pool with it."""
+    try:
+        return function(*args)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301 (our own bytes)
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from None
+        raise
+
+
+@functools.cache
+def _pool(workers: int) -> ProcessPool:
+    """Processes forked from a small one, so that neither threads nor a big heap are copied."""
+    context = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+    if sys.platform != "win32":
+        context.set_forkserver_preload(["wavenet.data.tracks"])
+    pool = ProcessPool(max_workers=workers, initializer=die_with_parent, context=context)
+    atexit.register(_close, pool)
+    return pool
+
+
+def _close(pool: ProcessPool) -> None:
+    pool.stop()
+    pool.join(timeout=5)
+
+
+def die_with_parent() -> None:
+    """Let the kernel end this process when the one that started it ends (Linux); Ctrl-C is its parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _let_go_of_forkserver()
+
+
+def _let_go_of_forkserver() -> None:
+    """Close this worker's end of the pipe that keeps the process which forks workers, its parent, alive.
+
+    Workers get one so that they may ask for processes too; a busy one would hold all of them up.
+    """
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None

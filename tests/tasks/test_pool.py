@@ -1,0 +1,173 @@
+"""Work apart: what a worker does to itself it does to no other call, and none outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks import pool
+from tasks.pool import run_apart
+from wavenet.data.shards.format import read_manifest
+from wavenet.errors import AudioDecodeError, ShardFormatError
+
+WORKERS = 2
+CRASHES = {
+    "exit": "import os; os._exit(7)",
+    "segfault": "import ctypes; ctypes.string_at(0)",
+    "killed": "import signal; signal.raise_signal(signal.SIGKILL)",
+}
+
+
+def run(function, *args, timeout=60.0, what="a.wav"):
+    return run_apart(function, *args, timeout=timeout, what=what, workers=WORKERS)
+
+
+def test_what_a_function_returns_comes_back():
+    assert run(divmod, 17, 5) == (3, 2)
+    assert run(os.getpid) != os.getpid()
+
+
+@pytest.mark.parametrize(("crash", "status"), [("exit", 7), ("segfault", -11), ("killed", -9)])
+def test_a_worker_that_crashes_is_told_in_words(crash, status):
+    with pytest.raises(AudioDecodeError) as caught:
+        run(exec, CRASHES[crash])
+    assert str(caught.value).startswith(f"a.wav: the process that read it broke down (exit status {status});")
+    assert run(divmod, 17, 5) == (3, 2)
+
+
+def test_a_worker_that_hangs_is_given_up():
+    before = time.monotonic()
+    with pytest.raises(AudioDecodeError, match=r"a\.wav: reading it took longer than 1 s and was given up"):
+        run(time.sleep, 600, timeout=1)
+    assert time.monotonic() - before < 20
+    assert run(divmod, 17, 5) == (3, 2)
+
+
+def test_a_crash_or_a_hang_costs_its_own_call_and_no_other():
+    """Four calls end badly among forty that do not, two workers between them."""
+    bad = [(exec, (CRASHES[crash],), 60.0) for crash in CRASHES] + [(time.sleep, (600,), 1.0)]
+    calls = [(divmod, (number, 5), 60.0) for number in range(40)]
+    for place, call in zip((3, 12, 13, 30), bad, strict=True):
+        calls.insert(place, call)
+
+    def outcome(call):
+        function, args, timeout = call
+        try:
+            return run(function, *args, timeout=timeout)
+        except AudioDecodeError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = list(threads.map(outcome, calls))
+    told = [one for one in outcomes if isinstance(one, str)]
+    assert [one for one in outcomes if not isinstance(one, str)] == [divmod(n, 5) for n in range(40)]
+    assert [place for place, one in enumerate(outcomes) if isinstance(one, str)] == [3, 12, 13, 30]
+    assert "exit status 7" in told[0]
+    assert "took longer" in told[3]
+
+
+def test_exceptions_of_the_function_come_back_as_they_are(tmp_path):
+    with pytest.raises(ShardFormatError, match=r"no manifest\.json"):
+        run(read_manifest, tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        run(os.listdir, str(tmp_path / "nowhere"))
+    assert caught.value.filename == str(tmp_path / "nowhere")
+    with pytest.raises(TimeoutError, match="the line is dead"):
+        run(exec, "raise TimeoutError('the line is dead')")
+
+
+def test_an_exception_that_cannot_travel_is_told_and_leaves_the_pool_as_it_was():
+    code = "class Odd(Exception):\n def __init__(self, a, b): super().__init__(f'{a} {b}')\nraise Odd(1, 2)"
+    with pytest.raises(RuntimeError, match="Odd: 1 2"):
+        run(exec, code)
+    assert run(divmod, 17, 5) == (3, 2)
+
+
+@pytest.mark.parametrize("call", [(divmod, lambda: 1, 5), (eval, "lambda: 1")], ids=["there", "back"])
+def test_what_cannot_travel_costs_its_own_call(call):
+    with pytest.raises(Exception, match=r"Can't pickle|broke down"):
+        run(*call)
+    assert run(divmod, 17, 5) == (3, 2)
+
+
+def test_threads_that_come_at_once_share_one_pool(monkeypatch):
+    made = []
+
+    def make_slowly(**options):
+        time.sleep(0.2)
+        made.append(ProcessPool(**options))
+        return made[-1]
+
+    ProcessPool = pool.ProcessPool  # noqa: N806
+    monkeypatch.setattr(pool, "ProcessPool", make_slowly)
+    pool._pool.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: run(os.getpid), range(4)))
+    assert len(made) == 1
+
+
+def is_alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def wait_until(true, seconds=15.0):
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    return true()
+
+
+PARENT = """
+import os, sys, threading, time
+from tasks.pool import run_apart
+
+if __name__ == "__main__":
+    apart = {"timeout": 600, "what": "a.wav", "workers": 2}
+    for _ in range(2):
+        threading.Thread(target=run_apart, args=(time.sleep, 300), kwargs=apart, daemon=True).start()
+    print("started", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def parent(tmp_path):
+    """A process of its own that has two workers at work."""
+    path = tmp_path / "parent.py"
+    path.write_text(PARENT)
+    process = subprocess.Popen(
+        [sys.executable, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(pool.__file__).parents[1])},
+    )
+    assert process.stdout.readline() == b"started\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel does it, where it is Linux")
+@pytest.mark.parametrize("end", ["kill -9", "the end of its input"])
+def test_no_worker_outlives_its_parent(parent, end):
+    """Whether it was killed or ended: its workers are busy for five minutes more, and end at once."""
+
+    def descendants():
+        return [child.pid for child in psutil.Process(parent.pid).children(recursive=True)]
+
+    assert wait_until(lambda: len(descendants()) >= 3)  # two workers and what forks them
+    pids = descendants()
+    if end == "kill -9":
+        parent.send_signal(signal.SIGKILL)
+    else:
+        parent.stdin.close()
+    parent.wait(30)
+    assert wait_until(lambda: not any(map(is_alive, pids)))

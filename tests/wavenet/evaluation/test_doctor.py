@@ -1,0 +1,63 @@
+"""The doctor's report as JSON: a row for each path, and nothing that JSON cannot hold."""
+
+import json
+
+from wavenet.evaluation.doctor import (
+    DoctorReport,
+    FileReport,
+    NearCopy,
+    QuantizationFloor,
+    Totals,
+    report_json,
+)
+
+WHOLE = FileReport(
+    path="song/drums.wav", verdict="kept", reason="all of it sounds", track="song", stem="drums",
+    split="train", seconds=12.5, kept_seconds=12.5, sample_rate=44100, num_channels=2, codec="WAV/PCM_16",
+    peak_db=-1.0, loudness_lufs=-14.2, clipped_share=0.0, silence_share=0.0, dc_offset=0.0,
+    kept=[(0.0, 12.5)],
+    near_duplicates=[NearCopy("live/drums.wav", 1.5, 0.9, True)],
+)  # fmt: skip
+DROPPED = FileReport(path="caf\udce9.wav", verdict="dropped", reason="holds no samples")
+REPORT = DoctorReport(
+    title="songs",
+    files=[WHOLE, DROPPED],
+    totals=Totals(2, 1, 0, 1, {"drums": {"train": 12.5, "heldout": 0.0, "test": 0.0}}),
+    quantization=[QuantizationFloor("drums", 16000, 256, "mu-law", float("inf"), True, "clips/a.wav")],
+    warnings=["too little data"],
+    config_yaml="ingest: {}\n",
+)
+
+
+def test_every_file_has_its_row_with_path_verdict_and_reason():
+    rows = report_json(REPORT)["files"]
+    assert [(row["path"], row["verdict"]) for row in rows] == [
+        ("song/drums.wav", "kept"),
+        ("caf\\udce9.wav", "dropped"),
+    ]
+    assert rows[0]["near_duplicates"] == [
+        {"path": "live/drums.wav", "offset_seconds": 1.5, "agreement": 0.9, "other_split": True}
+    ]
+    assert rows[0]["kept"] == [[0.0, 12.5]]
+    assert rows[1]["reason"] == "holds no samples"
+
+
+def test_what_could_not_be_read_is_null():
+    row = report_json(REPORT)["files"][1]
+    unread = {"seconds", "sample_rate", "codec", "peak_db", "loudness_lufs", "clipped_share", "dc_offset"}
+    assert {key for key in unread if row[key] is not None} == set()
+
+
+def test_the_report_has_the_four_parts_that_are_promised():
+    assert list(report_json(REPORT)) == ["files", "totals", "quantization", "warnings"]
+    assert report_json(REPORT)["totals"] == {
+        "num_files": 2, "num_kept": 1, "num_partial": 0, "num_dropped": 1,
+        "seconds": {"drums": {"train": 12.5, "heldout": 0.0, "test": 0.0}},
+    }  # fmt: skip
+
+
+def test_strict_json_in_utf8_can_hold_it():
+    text = json.dumps(report_json(REPORT), ensure_ascii=False, allow_nan=False)
+    again = json.loads(text.encode().decode())
+    assert again == report_json(REPORT)
+    assert again["quantization"][0]["snr_db"] is None

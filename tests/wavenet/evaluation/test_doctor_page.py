@@ -1,0 +1,416 @@
+"""The doctor's page: one file that says what happens to every path, and lets no name become markup."""
+
+import base64
+import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wavenet.evaluation import doctor_page
+from wavenet.evaluation.doctor import DoctorReport, FileReport, NearCopy, QuantizationFloor, Totals
+from wavenet.evaluation.doctor_page import PageExtras, cut_regions, outline_path, write_doctor_page
+from wavenet.evaluation.doctor_tables import doctor_table, format_clock, format_percent, format_regions
+from wavenet.evaluation.listening_page import UNKNOWN
+
+RATE = 8000
+NASTY = "\"drums\" & 'sub' <script>alert(1)</script> Контрабас"
+CHROMIUM = shutil.which("chromium")
+RATES, LEVELS = (8000, 16000, 44100), (64, 256, 1024)
+
+
+class PageReader(HTMLParser):
+    """Elements of a page with their attributes, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def kept(path: str, **values: object) -> FileReport:
+    measures = {
+        "track": "song", "stem": "drums", "split": "train", "seconds": 60.0, "kept_seconds": 60.0,
+        "sample_rate": 44100, "num_channels": 2, "codec": "WAV/PCM_16", "peak_db": -3.04,
+        "loudness_lufs": -17.77, "clipped_share": 0.0, "silence_share": 0.0, "dc_offset": 0.0,
+        "kept": [(0.0, 60.0)],
+    }  # fmt: skip
+    return FileReport(path=path, verdict="kept", reason="all of it sounds", **{**measures, **values})
+
+
+def partial(path: str, **values: object) -> FileReport:
+    whole = kept(path, kept=[(10.0, 30.0), (40.0, 60.0)], kept_seconds=40.0, stem="vocals")
+    return replace(whole, verdict="partial", reason="20.0 s of silence cut", **values)
+
+
+def dropped(path: str, reason: str = "truncated; copy it again", **values: object) -> FileReport:
+    return FileReport(path=path, verdict="dropped", reason=reason, **values)
+
+
+def floors(stem: str) -> list[QuantizationFloor]:
+    return [
+        QuantizationFloor(
+            stem, rate, levels, "mu-law", rate / 1000 + levels, (rate, levels) == (16000, 256),
+            f"clips/{stem}/{rate}-{levels}.wav",
+        )
+        for rate in RATES for levels in LEVELS
+    ]  # fmt: skip
+
+
+def report_on(files: list[FileReport], **values: object) -> DoctorReport:
+    verdicts = [file.verdict for file in files]
+    counts = [verdicts.count(verdict) for verdict in ("kept", "partial", "dropped")]
+    seconds = {"drums": {"train": 3723.0, "heldout": 300.0, "test": 0.0}}
+    parts = {
+        "title": "My records", "files": files, "totals": Totals(len(files), *counts, seconds),
+        "quantization": [], "warnings": [], "config_yaml": "ingest:\n  sample_rate: 16000\n",
+    }  # fmt: skip
+    return DoctorReport(**{**parts, **values})
+
+
+def write_clip(path: Path, seconds: float = 0.25, rate: int = RATE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, round(seconds * rate)), rate)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for stem in ("drums", "vocals"):
+        for rate in RATES:
+            for levels in LEVELS:
+                write_clip(tmp_path / "clips" / stem / f"{rate}-{levels}.wav")
+    return tmp_path
+
+
+@pytest.fixture
+def report() -> DoctorReport:
+    files = [
+        kept("a/drums.wav"),
+        kept("b/drums.wav", warnings=["0.4% of samples are at full scale"], clipped_share=0.004),
+        partial("a/vocals.wav"),
+        dropped("cover.mp3", "cannot be decoded as audio"),
+        *(dropped(f"art/{number}.jpg", "no audio by its name") for number in range(7)),
+    ]
+    return report_on(files, quantization=[*floors("drums"), *floors("vocals")], warnings=["too little data"])
+
+
+@pytest.fixture
+def extras(folder) -> dict[str, PageExtras]:
+    outline = [abs(np.sin(number)) for number in range(400)]
+    return {"a/vocals.wav": PageExtras(outline, cut_clip=write_clip(folder / "cuts" / "0.wav"))}
+
+
+def render(report: DoctorReport, extras: dict[str, PageExtras], folder: Path) -> str:
+    write_doctor_page(report, extras, folder / "doctor.html")
+    return (folder / "doctor.html").read_text(encoding="utf-8")
+
+
+def read(report: DoctorReport, extras: dict[str, PageExtras], folder: Path) -> PageReader:
+    return PageReader(render(report, extras, folder))
+
+
+def test_every_path_that_was_found_is_on_the_page(report, extras, folder):
+    text = read(report, extras, folder).text
+    assert [file.path for file in report.files if file.path not in text] == []
+
+
+def test_usable_music_comes_first_by_stem_and_split(report, extras, folder):
+    text = read(report, extras, folder).text
+    assert "1 h 2 min" in text  # train
+    assert "5 min 0 s" in text
+    assert "1 h 7 min" in text  # all of it
+    assert (
+        text.index("1 h 7 min") < text.index("Warnings") < text.index("Dropped") < text.index("Kept in part")
+    )
+    assert (
+        text.index("Kept in part") < text.index("Files that are used") < text.index("How good it can sound")
+    )
+
+
+def test_what_was_dropped_has_its_reason_and_many_of_one_reason_are_folded(report, extras, folder):
+    reader = read(report, extras, folder)
+    assert "cannot be decoded as audio" in reader.text
+    assert "7 files: no audio by its name" in reader.text
+    assert reader.text.count("no audio by its name") == 1
+
+
+def test_a_partial_file_shows_its_waveform_and_where_it_is_cut(report, extras, folder):
+    reader = read(report, extras, folder)
+    (strip,) = [svg for svg in reader.all("svg") if svg.get("class") == "strip"]
+    assert strip["aria-label"] == "Waveform, 1 min 0 s; left out: 0:00.0 to 0:10.0, 0:30.0 to 0:40.0"
+    cuts = [(rect["x"], rect["width"]) for rect in reader.all("rect") if rect.get("width", "").endswith("7%")]
+    assert cuts == [("0.000%", "16.667%"), ("50.000%", "16.667%")]
+
+
+def test_what_would_be_cut_can_be_heard(report, extras, folder):
+    players = {player["aria-label"]: player["src"] for player in read(report, extras, folder).all("audio")}
+    content = (players["What would be left out of a/vocals.wav"] or "").removeprefix("data:audio/wav;base64,")
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(content, validate=True)), dtype="int16")
+    assert rate == RATE
+    np.testing.assert_array_equal(samples, soundfile.read(folder / "cuts" / "0.wav", dtype="int16")[0])
+
+
+def test_the_configured_row_and_column_of_the_floor_can_be_heard(report, extras, folder):
+    reader = read(report, extras, folder)
+    labels = [player["aria-label"] for player in reader.all("audio")]
+    assert [label for label in labels if (label or "").startswith("drums")] == [
+        "drums at 16,000 Hz, 256 levels",
+        "drums at 8,000 Hz, 256 levels",
+        "drums at 44,100 Hz, 256 levels",
+        "drums at 16,000 Hz, 64 levels",
+        "drums at 16,000 Hz, 1,024 levels",
+    ]
+    assert "All 9 clips are files in the folder clips/drums beside this page" in reader.text
+    assert reader.text.count("as configured") == 4  # a cell and a caption for each stem
+
+
+def test_nothing_found_makes_a_page_that_says_so(tmp_path):
+    empty = replace(report_on([]), totals=Totals(0, 0, 0, 0, {}))
+    text = read(empty, {}, tmp_path).text
+    assert "There is nothing to learn from." in text
+    assert text.count("Nothing") == 2  # dropped, and kept in part
+
+
+def test_near_duplicates_across_splits_are_a_warning(tmp_path):
+    near = [NearCopy("b.mp3", 1.28, 0.941, True), NearCopy("c.wav", 0.0, 0.7, False)]
+    files = [
+        kept("a.wav", near_duplicates=near),
+        kept("b.mp3", split="heldout", near_duplicates=[NearCopy("a.wav", -1.28, 0.941, True)]),
+        kept("c.wav", near_duplicates=[NearCopy("a.wav", 0.0, 0.7, False)]),
+    ]
+    text = read(report_on(files), {}, tmp_path).text
+    assert "1 pair of nearly the same recordings lies in different splits" in text
+    assert doctor_table(report_on(files))[3][2] == [
+        ["a.wav", "b.mp3", "+1.3 s", "94%", "different"],
+        ["a.wav", "c.wav", "+0.0 s", "70%", "the same"],
+    ]
+
+
+def test_near_duplicates_named_by_track_and_stem_are_told_once(tmp_path):
+    files = [
+        kept("x/drums.wav", track="x", near_duplicates=[NearCopy("y/drums", 0.5, 0.9, False)]),
+        kept("y/drums.wav", track="y", near_duplicates=[NearCopy("x/drums", -0.5, 0.9, False)]),
+    ]
+    assert [row[:2] for row in doctor_table(report_on(files))[3][2]] == [["x/drums", "y/drums"]]
+
+
+def test_exact_copies_are_listed_with_what_they_are_copies_of(tmp_path):
+    files = [kept("a.wav"), dropped("b.flac", "the same recording as a.wav", duplicate_of="a.wav")]
+    text = read(report_on(files), {}, tmp_path).text
+    assert "the same as a.wav" in text
+    assert "1 exact copy is listed with copies" in text
+
+
+def test_page_refers_to_nothing_outside_itself(report, extras, folder):
+    reader = read(report, extras, folder)
+    references = [
+        value or "" for _, attributes in reader.elements for name, value in attributes.items()
+        if name in {"src", "href", "srcset", "poster", "action", "data"}
+    ]  # fmt: skip
+    assert references
+    assert all(reference.startswith(("data:", "#")) for reference in references)
+    shell = re.sub(r"data:[\w/]+;base64,[\w+/=]+", "", render(report, extras, folder))
+    assert "://" not in shell
+    assert set(re.findall(r"url\((.*?)\)", shell)) == {"#hatch"}
+    assert "@import" not in shell
+    (policy,) = [meta["content"] for meta in reader.all("meta") if "http-equiv" in meta]
+    assert "default-src 'none'" in (policy or "")
+
+
+@pytest.mark.parametrize("field", ["title", "warnings", "config_yaml"])
+def test_what_a_report_says_never_becomes_markup(report, extras, folder, field):
+    reader = read(replace(report, **{field: [NASTY] if field == "warnings" else NASTY}), extras, folder)
+    assert len(reader.all("script")) == 1  # the page's own
+    assert NASTY in reader.text
+
+
+@pytest.mark.parametrize("field", ["path", "reason", "stem", "split", "codec", "duplicate_of", "warnings"])
+@pytest.mark.parametrize("make", [kept, partial, dropped])
+def test_what_a_file_says_never_becomes_markup(tmp_path, make, field):
+    file = replace(make("song.wav"), **{field: [NASTY] if field == "warnings" else NASTY})
+    near = [NearCopy(NASTY, 0.0, 0.9, True)]
+    clip = write_clip(tmp_path / "cuts" / "0.wav")
+    extras = {file.path: PageExtras([0.1, 0.9], cut_clip=clip, kept_clip=clip)}
+    reader = read(report_on([replace(file, near_duplicates=near)]), extras, tmp_path)
+    assert len(reader.all("script")) == 1
+    assert NASTY in reader.text
+
+
+def test_stem_names_never_become_markup(tmp_path):
+    totals = Totals(0, 0, 0, 0, {NASTY: {"train": 1.0, NASTY: 2.0}})
+    clip = write_clip(tmp_path / "clips" / "x.wav")
+    one = replace(floors("drums")[4], stem=NASTY, law=NASTY, clip=clip.relative_to(tmp_path).as_posix())
+    reader = read(replace(report_on([]), totals=totals, quantization=[one]), {}, tmp_path)
+    assert len(reader.all("script")) == 1
+    assert len(reader.all("audio")) == 1
+    assert reader.text.count(NASTY) == 4  # row and column of the totals, heading and law of the floor
+
+
+def test_a_name_with_stray_bytes_can_be_written(tmp_path):
+    assert "caf\\udce9.wav" in render(report_on([dropped("caf\udce9.wav")]), {}, tmp_path)
+
+
+def test_same_report_gives_same_bytes(report, extras, folder):
+    assert render(report, extras, folder) == render(report, extras, folder)
+
+
+def test_what_is_unknown_is_a_dash(tmp_path):
+    unread = kept("a.wav", peak_db=None, loudness_lufs=float("-inf"), clipped_share=float("nan"), codec=None)
+    html = render(report_on([unread, partial("b.wav", seconds=None, kept_seconds=None)]), {}, tmp_path)
+    text = PageReader(html).text
+    assert not re.search(r"\bNone\b(?!\.)|\bnan\b|\binf\b", text)
+
+
+def test_headings_are_in_order(report, extras, folder):
+    levels = [int(tag[1]) for tag, _ in read(report, extras, folder).elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert max(np.diff(levels)) <= 1
+
+
+def test_identifiers_are_unique_and_every_label_refers_to_one(report, extras, folder):
+    elements = read(report, extras, folder).elements
+    identifiers = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(set(identifiers)) == len(identifiers)
+    labels = {attributes["aria-labelledby"] for _, attributes in elements if "aria-labelledby" in attributes}
+    assert labels <= set(identifiers)
+
+
+def test_five_thousand_files_make_a_page_that_opens(tmp_path):
+    clip = write_clip(tmp_path / "cuts" / "0.wav", 10.0, 16000)
+    clips = [shutil.copy(clip, clip.with_name(f"{number}.wav")) for number in range(1, 150)]
+    files = [kept(f"songs/{number:04d}/drums.wav", warnings=["at full scale"]) for number in range(3600)]
+    files += [dropped(f"art/{number}.jpg", f"reason {number % 600}") for number in range(1000)]
+    files += [partial(f"songs/{number:04d}/vocals.wav") for number in range(400)]
+    extras = {
+        file.path: PageExtras([0.123] * 400, cut_clip=Path(cut))
+        for file, cut in zip(files[-400:], clips, strict=False)
+    }
+    html = render(report_on(files), extras, tmp_path)
+    reader = PageReader(html)
+    assert len(html) < 40e6
+    assert len([svg for svg in reader.all("svg") if svg.get("class") == "strip"]) == 100
+    assert 30 < len(reader.all("audio")) <= doctor_page.MOST_PLAYERS
+    assert sum("open" in details for details in reader.all("details")) == 0
+    assert (
+        f"{149 - len(reader.all('audio'))} clips more of what would be left out are in the folder cuts"
+        in (reader.text)
+    )
+    assert "300 more files" in reader.text
+    assert [file.path for file in files if file.path not in reader.text] == []
+
+
+def test_a_clip_that_is_missing_or_torn_has_no_player(report, extras, folder):
+    (folder / "clips" / "drums" / "16000-256.wav").unlink()
+    (folder / "clips" / "drums" / "8000-256.wav").write_bytes(b"RIFF")
+    labels = [player["aria-label"] for player in read(report, extras, folder).all("audio")]
+    assert "drums at 16,000 Hz, 64 levels" in labels
+    assert not {"drums at 16,000 Hz, 256 levels", "drums at 8,000 Hz, 256 levels"} & set(labels)
+
+
+def test_tables_for_a_terminal_have_the_same_length_in_every_row(report):
+    for title, head, rows in doctor_table(report):
+        assert title
+        assert {len(row) for row in rows} == {len(head)}
+        assert all(isinstance(cell, str) for row in rows for cell in row)
+
+
+def test_the_terminal_is_told_totals_files_and_floors(report):
+    usable, files, measures, drums, vocals = doctor_table(report)
+    assert usable[0] == "11 files: 2 kept, 1 in part, 8 dropped"
+    assert usable[1:] == (["Stem", "Train", "Held out"], [["drums", "1 h 2 min", "5 min 0 s"]])
+    assert [row[:2] for row in files[2]] == [
+        ["cover.mp3", "dropped"],
+        ["art/0.jpg and 6 more", "dropped"],
+        ["a/vocals.wav", "in part"],
+        ["a/drums.wav", "kept"],
+        ["b/drums.wav", "kept"],
+    ]
+    assert files[2][-1][2] == "all of it sounds; 0.4% of samples are at full scale"
+    minus = "\N{MINUS SIGN}"
+    assert measures[2][-1] == [
+        "b/drums.wav", "1:00.0", "44.1", "2", f"{minus}3.0", f"{minus}17.8", "0.4%", "0%", "+0.000",
+    ]  # fmt: skip
+    assert drums[1] == ["", "8,000 Hz", "16,000 Hz", "44,100 Hz"]
+    assert drums[2][1] == ["256 levels", "264.0", "272.0*", "300.1"]
+    assert "vocals" in vocals[0]
+
+
+def test_of_very_many_files_the_terminal_lists_those_that_need_a_look():
+    files = [kept(f"{number}.wav") for number in range(500)] + [kept("loud.wav", warnings=["clipped"])]
+    title, _, rows = doctor_table(report_on([*files, partial("vocals.wav")]))[1]
+    assert "not kept whole" in title
+    assert [row[0] for row in rows] == ["vocals.wav", "loud.wav"]
+
+
+def test_places_in_a_recording_are_read_off_a_clock():
+    assert [format_clock(seconds) for seconds in (0, 4.21, 59.96, 750, 3723.46)] == [
+        "0:00.0", "0:04.2", "1:00.0", "12:30.0", "1:02:03.5",
+    ]  # fmt: skip
+    regions = [(float(start), start + 1.0) for start in range(0, 12, 2)]
+    assert format_regions(regions, 2) == "0:00.0 to 0:01.0, 0:02.0 to 0:03.0, and 4 more"
+
+
+def test_small_shares_are_not_rounded_to_nothing():
+    assert [format_percent(share) for share in (None, 0.0, 0.0001, 0.0123, 0.5, 0.9951, 1.0)] == [
+        UNKNOWN, "0%", "<0.1%", "1.2%", "50%", "99.5%", "100%",
+    ]  # fmt: skip
+
+
+def test_an_outline_fills_its_strip_and_silence_stays_a_line():
+    assert outline_path([]) == ""
+    assert outline_path([0.0, 0.25]) == "M0 49L400 0L400 100L0 51Z"
+    assert cut_regions(partial("a.wav")) == [(0.0, 10.0), (30.0, 40.0)]
+
+
+PROBE = """<script>
+addEventListener("load", async () => {
+  const players = [...document.querySelectorAll("audio")];
+  const known = player => player.readyState >= 1 || new Promise(done => player.onloadedmetadata = done);
+  await Promise.all(players.map(known));
+  document.body.dataset.durations = players.map(player => player.duration).join(" ");
+  document.body.dataset.overflow = document.documentElement.scrollWidth > innerWidth;
+  const hatched = document.querySelector(".strip rect").getBoundingClientRect();
+  document.body.dataset.hatched = hatched.width > 10 && hatched.height > 10;
+});
+</script>"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_plays_every_clip_and_nothing_hangs_over_a_narrow_screen(report, extras, folder):
+    long = [kept("x" * 200 + ".wav"), dropped("y" * 200), partial("z" * 200 + ".wav")]
+    wide = replace(report, files=[*report.files, *long])
+    probed = render(wide, extras, folder).replace("</body>", PROBE + "</body>")
+    (folder / "doctor.html").write_text(probed, encoding="utf-8")
+    body = next(iter(PageReader(open_in_chromium(folder / "doctor.html", folder / "profile")).all("body")))
+    assert [float(seconds) for seconds in (body["data-durations"] or "").split()] == [0.25] * 11
+    assert body["data-overflow"] == "false"
+    assert body["data-hatched"] == "true"
+
+
+def open_in_chromium(path: Path, profile: Path) -> str:
+    """The page's DOM once it has settled, on a screen as narrow as headless Chromium makes it."""
+    switches = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+                "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
+                f"user-data-dir={profile}", "window-size=375,800", "virtual-time-budget=10000",
+                "dump-dom"]  # fmt: skip
+    command = [str(CHROMIUM), *(f"--{switch}" for switch in switches), path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
