@@ -41,6 +41,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 OverridesArgument = Annotated[list[str] | None, typer.Argument(help="section.key=value", show_default=False)]
 
 
+TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits"}
+
+
 @app.command()
 def run(
     input: InputOption,
@@ -208,7 +211,8 @@ def print_report(report: "DoctorReport") -> None:
     for title, head, rows in doctor_table(report):
         table = Table(title=title, title_justify="left")
         for number, column in enumerate(head):
-            table.add_column(column, justify="right" if number else "left", overflow="fold")
+            words = number == 0 or column in TEXT_COLUMNS
+            table.add_column(column, justify="left" if words else "right", overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         console.print(table)

@@ -31,7 +31,7 @@ from wavenet.config import Config
 from wavenet.data.examination import load_print
 from wavenet.data.floors import EXCERPT_SECONDS
 from wavenet.data.splits import ALL_SPLITS
-from wavenet.data.tracks import StemAudio, Track, load_envelope
+from wavenet.data.tracks import CLIPPED_TO_TELL, StemAudio, Track, load_envelope
 from wavenet.evaluation.doctor import (
     DoctorReport,
     FileReport,
@@ -47,7 +47,7 @@ PAGE, JSON = "doctor.html", "doctor.json"
 EXCERPTS = 3
 CUT_SECONDS, MOST_CUTS = 10.0, 100
 OUTLINE_POINTS = 400
-CLIPPED_TO_TELL, DC_TO_TELL = 0.001, 0.01
+DC_TO_TELL = 0.01
 
 
 class DoctorOutput(BaseModel):

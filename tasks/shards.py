@@ -89,5 +89,5 @@ def _notes(stem: str, planned: PlannedTrack) -> list[Note]:
     """The score of a stem: its own whole, or its part of the song's."""
     if planned.score is None:
         return []
-    notes, track = read_notes(planned.score.path), planned.record.track
-    return notes_for_stem(notes, stem, {*track.stems, *track.set_aside}) if planned.score.whole else notes
+    notes = read_notes(planned.score.path)
+    return notes_for_stem(notes, stem, planned.record.track.stems) if planned.score.whole else notes

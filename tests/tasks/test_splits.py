@@ -17,11 +17,6 @@ TRACKS = st.dictionaries(DIGESTS, st.builds(Candidate, STEMS), max_size=6)
 SHARES = st.sampled_from([0.05, 0.1, 0.5])
 
 
-@pytest.fixture
-def place(tmp_path):
-    return Workspace(root=tmp_path)
-
-
 def plan(place, tracks, share):
     """What a run does: remember what earlier ones decided, decide the rest, keep that."""
     splits = choose_splits(tracks, share, known_splits(place, share))
@@ -94,6 +89,7 @@ def test_a_run_that_decides_nothing_new_writes_nothing(place):
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "5"])
 def test_a_memory_that_cannot_be_read_is_told_and_kept(place, text):
+    place.root.mkdir()
     (place.root / "splits.json").write_text(text)
     with pytest.raises(ConfigError, match=r"splits\.json: cannot be read .*bring back a copy, or remove it"):
         known_splits(place, 0.1)

@@ -42,7 +42,11 @@ AUDIO_SUFFIXES = frozenset(
 )
 """What is taken for audio in a folder; how a file is decoded depends on what is in it."""
 BLOCK_FRAMES = 1 << 16
-FOR_EVER = 1 << 62  # frames
+BLOCK_VALUES = 1 << 20
+"""Of all channels: more than 16 of them come in shorter blocks."""
+LOWEST_RATE = 1000
+"""Hz. A header that states less lies, and would make hours of minutes."""
+FOR_EVER = 1e9  # seconds, 31 years
 
 Waveform = NDArray[np.float32]
 
@@ -96,6 +100,12 @@ class AudioReader:
     def __init__(self, source: AudioSource, decoder: Decoder) -> None:
         self.source, self._decoder, self._tally = source, decoder, Tally()
         self.sample_rate, self.num_channels = decoder.sample_rate, decoder.num_channels
+        self._block_frames = max(1, min(BLOCK_FRAMES, BLOCK_VALUES // self.num_channels))
+        if self.sample_rate < LOWEST_RATE:
+            raise AudioDecodeError(
+                f"{source.path.name}: states a rate of {self.sample_rate} Hz; expected {LOWEST_RATE} "
+                "or more; export it again or drop it"
+            )
 
     def blocks(self) -> Iterator[Waveform]:
         """Decoded blocks, each (frames, channels) float32: BLOCK_FRAMES of them, the last may be shorter.
@@ -104,7 +114,7 @@ class AudioReader:
         """
         first, last = self._frame_range()
         position = self._go_to(first)
-        while position < last and len(block := self._decoder.read(min(BLOCK_FRAMES, last - position))):
+        while position < last and len(block := self._decoder.read(min(self._block_frames, last - position))):
             if not self._tally.add(block):
                 self._refuse_values(block, position)
             position += len(block)
@@ -126,16 +136,20 @@ class AudioReader:
         )
 
     def _frame_range(self) -> tuple[int, int]:
-        end = math.inf if self.source.end is None else self.source.end * self.sample_rate
-        return round(self.source.start * self.sample_rate), round(end) if math.isfinite(end) else FOR_EVER
+        end = math.inf if self.source.end is None else self.source.end
+        first, last = min(self.source.start, FOR_EVER), min(end, 2 * FOR_EVER)
+        return round(first * self.sample_rate), round(last * self.sample_rate)
 
     def _go_to(self, frame: int) -> int:
         """Leave out what lies before a frame. Returns the frame that is next: an earlier one at the end."""
         if not frame or self._decoder.seek(frame):
             return frame
         position = 0
-        while position < frame and len(block := self._decoder.read(min(BLOCK_FRAMES, frame - position))):
-            position += len(block)
+        while position < frame:
+            num_read = len(self._decoder.read(min(self._block_frames, frame - position)))
+            if not num_read:
+                break
+            position += num_read
         return position
 
     def _refuse_values(self, block: Waveform, position: int) -> None:

@@ -44,16 +44,16 @@ class FFmpegDecoder:
     def __init__(self, file: BinaryIO, name: str, stream: int) -> None:
         """stream: counted from 0 among the audio streams. Raises ValueError with the reason if FFmpeg finds
         no audio, AudioDecodeError if it is not that many streams, or damaged from the start."""
-        self._name, self._num_decoded, self._ended = name, 0, False
+        self._name, self._num_decoded = name, 0
         self._container = _open_container(file)
         try:
             self._stream = _choose_stream(self._container, stream, name)
             codec = self._stream.codec_context
             self.codec = f"{_container_name(self._container)}/{codec.codec.canonical_name}"
-            self.sample_rate, self.num_channels = int(codec.sample_rate or 0), int(codec.layout.nb_channels)
+            self.sample_rate, self.num_channels = int(codec.sample_rate), max(1, codec.layout.nb_channels)
             self._pieces = self._without_padding(self._decode())
             # what a container says of rate and channels may be half of the truth, as for HE-AAC
-            self._rest = next(self._pieces, np.zeros((0, max(1, self.num_channels)), np.float32))
+            self._rest = next(self._pieces, np.zeros((0, self.num_channels), np.float32))
         except BaseException:
             self._container.close()
             raise

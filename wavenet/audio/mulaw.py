@@ -26,8 +26,6 @@ NEAR_TIES_DOWN = 1 - 2**-36
 """At 256 levels one logarithm, of 239.83224, lies 1e-11 above the middle of two floats; torch takes the
 lower. This factor does the same, and is too close to one to move any other of the 255 borders."""
 TABLES_KEPT = 8
-ESTIMATED_UP_TO = 4096
-"""Levels from which on float32 cannot tell a sample's code from its neighbour often enough."""
 
 
 def code_dtype(quantization_channels: int) -> np.dtype:
@@ -56,9 +54,8 @@ def encode_mu_law(waveform: NDArray[np.floating], quantization_channels: int = 2
     samples, lookup = waveform.reshape(-1), _build_lookup(quantization_channels)
     codes = np.empty(samples.shape, lookup.low.dtype)
     arrays = samples, samples.view(np.int32)
-    if quantization_channels <= ESTIMATED_UP_TO:
-        margin = _estimation_margin(quantization_channels)
-        seen_nan = quantization_loops.estimate_codes(*arrays, quantization_channels, margin, *lookup, codes)
+    if quantization_channels <= quantization_loops.ESTIMATED_LEVELS:
+        seen_nan = quantization_loops.estimate_codes(*arrays, quantization_channels, *lookup, codes)
     else:
         seen_nan = quantization_loops.look_up(*arrays, *lookup, codes)
     if seen_nan:
@@ -160,15 +157,6 @@ def _build_lookup(quantization_channels: int) -> _Lookup:
     borders = np.full(num_cells, np.nan, np.float32)
     borders[cells] = thresholds
     return _Lookup(shift, low, borders)
-
-
-def _estimation_margin(quantization_channels: int) -> float:
-    """How near to a border an estimated position proves nothing, in steps between codes.
-
-    Estimates and borders are rounded to float32 some times on their way; together they were found up to
-    3.9 * 2^-24 of the levels apart, over 16 to 4096 levels.
-    """
-    return 8 * 2**-24 * quantization_channels
 
 
 def _float_of_rank(ranks: NDArray[np.integer]) -> NDArray[np.float32]:

@@ -9,24 +9,30 @@ Import it where it is used: numba takes its time to load.
 
 import numba
 import numpy as np
-from numpy.polynomial import Polynomial
-from numpy.polynomial.chebyshev import chebpts1
+from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
 from wavenet.audio.loops import IN_ORDER, REORDERED, compile_loop
 
-BLOCK = 256
+FUSED = {"contract"}  # multiply and add at once, rounded once: the margin is wider than the difference
+BLOCK = 64
 """Samples that are estimated at once, and looked up one by one if any of them is near a border."""
-
-_NODES = (1 + chebpts1(64)) / 2  # denser at the ends, where a polynomial strays
-LOG2_RATIO = Polynomial.fit(_NODES, np.log2(1 + _NODES) / _NODES, 6, w=_NODES, domain=[0, 1], window=[0, 1])
-"""log2(1 + t) / t of t in [0, 1]; times t it is off by 4e-7 at most."""
-COEFFICIENTS = tuple(np.float32(coefficient) for coefficient in LOG2_RATIO.coef)
+ESTIMATED_LEVELS = 256
+"""At most: a float32 from 256 to 512 has 8 bits for the code and 15 for what tells how near a border is."""
+MARGIN = np.int32(5)
+"""How near is near, in 2^-15 of a step. At the borders of 16 to 256 levels estimates were off by 3 at most,
+fused or not."""
 
 SIGN, MAGNITUDE, MANTISSA = np.int32(-1 << 31), np.int32(0x7FFFFFFF), np.int32(0x7FFFFF)
-ONE, INFINITY, EXPONENT_BIAS = np.int32(0x3F800000), np.int32(0x7F800000), np.float32(127)
-FUSED = {"contract"}  # multiply and add at once; the margin is wider than what that changes
-WHOLE = np.float32(1 << 23)  # float32 from here on are whole numbers: adding it rounds
+ONE, INFINITY = np.int32(0x3F800000), np.int32(0x7F800000)
+FRACTION, FRACTION_BITS = np.int32(0x7FFF), np.int32(15)
+
+LOG2 = Chebyshev.interpolate(np.log2, 7, domain=[1, 2]).convert(kind=Polynomial)
+"""log2 of [1, 2] as a polynomial, off by 4e-7 at most."""
+C = tuple(np.float32(coefficient) for coefficient in (LOG2 - Polynomial([-1, 1])).coef * (1 << 23))
+"""What log2(m) has over m - 1, as a polynomial of a mantissa m, in units of its last bit."""
+ZERO = ONE - np.int32(C[0])
+"""A float's bits less those of one are its rough logarithm, in the same units; C[0] is taken along."""
 
 
 @compile_loop(IN_ORDER)
@@ -54,41 +60,36 @@ def estimate_codes(
     samples: NDArray[np.float32],
     bits: NDArray[np.int32],
     levels: int,
-    margin: float,
     shift: int,
-    low: NDArray[np.unsignedinteger],
+    low: NDArray[np.uint8],
     borders: NDArray[np.float32],
-    codes: NDArray[np.unsignedinteger],
+    codes: NDArray[np.uint8],
 ) -> bool:
-    """Do what `look_up` does, with SIMD where a whole block is further than margin from any border.
+    """Do what `look_up` does, with SIMD where no sample of a block is near a border between codes.
 
     The position among the codes is (levels - 1) / 2 * (1 + sign * log2(1 + mu |sample|) / log2(levels)),
-    computed without branches so that compilers vectorise it: log2 is the exponent plus a polynomial of
-    the mantissa. A block with NaN is looked up too.
+    computed without branches so that compilers vectorise it. It is shifted to between 256 and 512, where
+    the bits of a float32 are a fixed-point number, and up by the margin, so that near a border is where
+    the fraction is small. NaN counts as near. levels: at most ESTIMATED_LEVELS.
     """
-    mu, centre = np.float32(levels - 1), np.float32((levels - 1) / 2)
-    scale = np.float32((levels - 1) / 2 / np.log2(levels))
-    furthest_sure = np.float32(0.5 - margin)
+    mu, scale = np.float32(levels - 1), np.float32((levels - 1) / 2 / np.log2(levels) / (1 << 23))
+    centre = np.float32(256.5 + (levels - 1) / 2 + MARGIN / (1 << 15))
     whole = samples.size // BLOCK * BLOCK
     blocks, block_codes = bits[:whole].reshape(-1, BLOCK), codes[:whole].reshape(-1, BLOCK)
     seen_nan = False
     for k in range(len(blocks)):
-        peak = furthest = np.int32(0)  # the bits of positive floats have the order of the floats
+        nearest = FRACTION
         for i in range(BLOCK):
             magnitude = np.int32(blocks[k, i] & MAGNITUDE)
-            peak = max(peak, magnitude)
-            clipped = np.int32(min(magnitude, ONE)).view(np.float32)
+            clipped = np.int32(min(magnitude, ONE)).view(np.float32)  # bits have the order of the floats
             value = np.float32(1 + mu * clipped).view(np.int32)
-            exponent = np.float32(np.int32(value >> np.int32(23))) - EXPONENT_BIAS
-            t = np.int32((value & MANTISSA) | ONE).view(np.float32) - np.float32(1)
-            logarithm = np.float32(_log2_ratio(t) * t + exponent)
+            mantissa = np.int32((value & MANTISSA) | ONE).view(np.float32)
+            logarithm = np.float32(_refine_log2(np.float32(np.int32(value - ZERO)), mantissa))
             signed = np.int32(logarithm.view(np.int32) ^ np.int32(blocks[k, i] & SIGN)).view(np.float32)
-            position = np.float32(signed * scale + centre)
-            rounded = np.float32(position + WHOLE)
-            off = np.float32(position - np.float32(rounded - WHOLE))
-            furthest = max(furthest, np.int32(off.view(np.int32) & MAGNITUDE))
-            block_codes[k, i] = rounded.view(np.int32)  # its low bits are the code
-        if peak > INFINITY or furthest > furthest_sure.view(np.int32):
+            position = np.float32(signed * scale + centre).view(np.int32)
+            nearest = min(nearest, np.int32(position & FRACTION), np.int32(INFINITY - magnitude))
+            block_codes[k, i] = np.int32(position >> FRACTION_BITS)
+        if nearest < 2 * MARGIN:
             for i in range(k * BLOCK, (k + 1) * BLOCK):
                 seen_nan |= _look_up_one(samples, bits, shift, low, borders, codes, i)
     for i in range(whole, samples.size):
@@ -121,11 +122,12 @@ def _look_up_one(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
-def _log2_ratio(t: np.float32) -> np.float32:
-    """log2(1 + t) / t by Horner's rule; unrolled, for a loop in a loop would not be vectorised."""
-    value = COEFFICIENTS[6] * t + COEFFICIENTS[5]
-    value = value * t + COEFFICIENTS[4]
-    value = value * t + COEFFICIENTS[3]
-    value = value * t + COEFFICIENTS[2]
-    value = value * t + COEFFICIENTS[1]
-    return value * t + COEFFICIENTS[0]
+def _refine_log2(rough: np.float32, mantissa: np.float32) -> np.float32:
+    """A rough logarithm and what it lacks, by Horner's rule; unrolled, or it would not be vectorised."""
+    value = C[7] * mantissa + C[6]
+    value = value * mantissa + C[5]
+    value = value * mantissa + C[4]
+    value = value * mantissa + C[3]
+    value = value * mantissa + C[2]
+    value = value * mantissa + C[1]
+    return value * mantissa + rough

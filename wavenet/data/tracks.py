@@ -20,6 +20,8 @@ from wavenet.files import digest_bytes, digest_json
 
 SAME_LENGTH_SECONDS = 0.05
 """Stems of a song that differ by no more than this are of one length."""
+CLIPPED_TO_TELL = 0.001
+"""A file with a larger share of samples at full scale was clipped before it came here."""
 RESIDUAL = "residual.wav"
 """What the stems do not explain of a mixture, beside them."""
 
@@ -125,10 +127,14 @@ def _notes(stems: Mapping[str, StemAudio], sample_rate: int) -> list[str]:
     if lengths and max(lengths.values()) - min(lengths.values()) > SAME_LENGTH_SECONDS * sample_rate:
         each = ", ".join(f"{name} {n / sample_rate:.1f} s" for name, n in lengths.items())
         notes.append(f"stems differ in length ({each}); they are lined up at their start")
-    notes += [
-        f"{name}: {stem.clipped_share:.1%} of samples are at full scale"
+    shares = {
+        name: max((fact.clipped_share for fact in stem.facts), default=stem.clipped_share)
         for name, stem in stems.items()
-        if stem.clipped_share > 0.001
+    }
+    notes += [
+        f"{name}: {share:.1%} of samples are at full scale"
+        for name, share in shares.items()
+        if share > CLIPPED_TO_TELL
     ]
     return notes
 

@@ -201,13 +201,25 @@ def test_channels_keep_their_order(tmp_path, name, num_channels):
     assert np.abs(decoded - tones).max() < 1e-3
 
 
-@pytest.mark.parametrize("rate", [1, 100, 1000, 192000, 768000])
+@pytest.mark.parametrize("rate", [1000, 4000, 192000, 768000])
 def test_rates_may_be_very_low_or_very_high(tmp_path, rate):
-    noise = make_noise(3.0, 1, sample_rate=rate)
+    noise = make_noise(0.5, 1, sample_rate=rate)
     path = write(tmp_path, "a.wav", noise, rate, subtype="FLOAT")
     decoded, facts = decode(path)
     assert np.array_equal(decoded, noise)
     assert sample_rate_of(path) == facts.sample_rate == rate
+
+
+def test_a_rate_that_is_none_of_audio_is_refused(tmp_path):
+    path = write(tmp_path, "a.wav", make_noise(), 999)
+    assert "states a rate of 999 Hz; expected 1000 or more" in error_of(path)
+
+
+def test_many_channels_come_in_shorter_blocks(tmp_path):
+    noise = make_noise(2.0, 100)
+    blocks = list(read_blocks(write(tmp_path, "a.wav", noise, subtype="FLOAT")))
+    assert max(block.size for block in blocks) <= 1 << 20
+    assert np.array_equal(np.concatenate(blocks), noise)
 
 
 def wav_bytes(frames, bits, rate, *, extensible=False, large=False):
@@ -367,7 +379,7 @@ def test_a_film_without_sound_is_refused(tmp_path):
     assert "no audio stream in it" in error_of(tmp_path / "a.mp4")
 
 
-PARTS = [(0.0, 0.5), (0.25, None), (0.1, 0.1001), (0.999, 2.0), (1.5, 1.75), (1.0, 1e9)]
+PARTS = [(0.0, 0.5), (0.25, None), (0.1, 0.1001), (0.999, 2.0), (1.5, 1.75), (1.0, 1e300), (1.0, np.inf)]
 
 
 @pytest.mark.parametrize(("name", "options", "tolerance"), SNDFILE)
@@ -377,7 +389,7 @@ def test_a_part_is_cut_out_to_the_sample(tmp_path, monkeypatch, name, options, t
     monkeypatch.setattr(decoding, "BLOCK_FRAMES", 1000)
     for start, end in PARTS:
         part, facts = decode(AudioSource(path, start, end))
-        last = len(whole) if end is None else round(end * RATE)
+        last = len(whole) if end is None else round(min(end, 9) * RATE)
         assert np.array_equal(part, whole[round(start * RATE) : last])
         assert facts.num_frames == len(part)
 
@@ -386,12 +398,12 @@ def test_a_part_of_a_container_is_cut_out_to_the_sample(tmp_path):
     path = encode(tmp_path / "a.m4a", [make_music(2.0, 2, 44100)], 44100, "aac")
     whole, _ = decode(path)
     for start, end in PARTS:
-        last = len(whole) if end is None else round(end * 44100)
+        last = len(whole) if end is None else round(min(end, 9) * 44100)
         assert np.array_equal(decode(AudioSource(path, start, end))[0], whole[round(start * 44100) : last])
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.m4a"])
-@pytest.mark.parametrize("start", [2.0, 2.5, 1e6])
+@pytest.mark.parametrize("start", [2.0, 2.5, 1e300])
 def test_a_part_that_begins_after_the_end_is_refused(tmp_path, name, start):
     if name == "a.m4a":
         path = encode(tmp_path / name, [make_music(2.0, 1, 44100)], 44100, "aac")

@@ -7,9 +7,8 @@ import torchaudio.functional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavenet.audio import quantization_loops as kernels
+from wavenet.audio import quantization_loops
 from wavenet.audio.mulaw import (
-    ESTIMATED_UP_TO,
     code_dtype,
     coding_thresholds,
     compand,
@@ -22,7 +21,7 @@ from wavenet.audio.mulaw import (
 )
 
 LEVELS = [16, 17, 64, 100, 255, 256, 257, 1000, 1024, 65535, 65536]
-TWIN_LEVELS = [16, 17, 64, 255, 256, 1024, ESTIMATED_UP_TO, ESTIMATED_UP_TO + 1, 65536]
+TWIN_LEVELS = [16, 17, 64, 255, 256, 257, 1024, 4096, 65536]
 ALL_16_BIT_PCM = np.arange(-32768, 32768, dtype=np.float32) / 32768
 ONE = 0x3F800000  # the bits of 1.0
 
@@ -131,13 +130,13 @@ def test_what_is_looked_up_is_what_the_plain_formula_gives_next_to_every_border(
     assert np.array_equal(encode_mu_law(near, levels), encode_mu_law_plainly(near, levels))
 
 
-@pytest.mark.parametrize("levels", [17, 64, 256, 1024, ESTIMATED_UP_TO])
+@pytest.mark.parametrize("levels", [16, 17, 64, 255, 256])
 def test_what_is_estimated_is_what_the_plain_formula_gives_at_all_magnitudes(levels):
     floats = floats_between_minus_one_and_one(stride=1009)
     assert np.array_equal(encode_mu_law(floats, levels), encode_mu_law_plainly(floats, levels))
 
 
-@pytest.mark.parametrize("levels", [16, 17, 64, 100, 256, 1024, ESTIMATED_UP_TO])
+@pytest.mark.parametrize("levels", [16, 17, 64, 100, 251, 255, 256])
 def test_a_block_that_is_not_looked_up_is_further_from_borders_than_estimates_err(levels):
     """Blocks of one and the same sample, so that no neighbour sends it to the table by chance."""
     rng = np.random.default_rng(levels)
@@ -145,7 +144,7 @@ def test_a_block_that_is_not_looked_up_is_further_from_borders_than_estimates_er
     steps = 2.0 ** rng.uniform(-18, 0, (len(thresholds), 16)) * rng.choice([-1, 1], (len(thresholds), 16))
     slopes = np.abs(thresholds) + 1 / (levels - 1)  # of amplitude against position, but for a constant
     samples = (thresholds + steps.T * slopes * 2 * np.log(levels) / (levels - 1)).clip(-1, 1).ravel()
-    waveform = np.repeat(samples.astype(np.float32), kernels.BLOCK)
+    waveform = np.repeat(samples.astype(np.float32), quantization_loops.BLOCK)
     assert np.array_equal(encode_mu_law(waveform, levels), encode_mu_law_plainly(waveform, levels))
 
 
@@ -214,7 +213,7 @@ def test_nan_is_refused_wherever_it_is(dtype, place, levels):
 
 @pytest.mark.parametrize("levels", LEVELS)
 def test_clipped_float32_takes_the_outermost_codes_in_whole_blocks(levels):
-    loud = np.resize(np.array([1.0, 1.001, 3e38, np.inf], np.float32), 2 * kernels.BLOCK)
+    loud = np.resize(np.array([1.0, 1.001, 3e38, np.inf], np.float32), 2 * quantization_loops.BLOCK)
     assert set(encode_mu_law(loud, levels).tolist()) == {levels - 1}
     assert set(encode_mu_law(-loud, levels).tolist()) == {0}
 
