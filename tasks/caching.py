@@ -91,7 +91,8 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
                     return Completed(name=CACHED, message=f"reused {key}", data=record)
                 scratch = {"scratch": workspace.work(key)} if "scratch" in signature.parameters else {}
                 record = function(workspace=workspace, **scratch, **inputs)
-                write_result(workspace, key, record)
+                if record.lasts:
+                    write_result(workspace, key, record)
                 shutil.rmtree(workspace.work(key), ignore_errors=True)
                 return record
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.caching import cached_task
-from tasks.pool import run_apart
+from tasks.pool import WorkerLostError, run_apart
 from tasks.records import ScoreRecord, SongRecord, TrackRecord
 from tasks.workspace import Workspace
 from wavenet.audio.decoding import AudioSource
@@ -69,14 +69,19 @@ def ingest(
     """Decode a song's stems into working audio. Files that cannot be used are named in the record."""
     form = WorkingFormat(sample_rate, num_channels, downmix, resample_quality)
     with workspace.new_folder("tracks") as folder:
-        stems, set_aside = decode_stems(song.song, folder, form, workers)
+        stems, errors = decode_stems(song.song, folder, form, workers)
+        set_aside = {stem: _nameless(str(error), song.song.stems[stem]) for stem, error in errors.items()}
         track = _make_apart(song.song, stems, set_aside, folder, form, workers)
         if digest_song(song.song) != song.digest:
             raise AudioDecodeError(f"{song.name}: its files changed while they were read; run again")
         working = {stem: audio.digest for stem, audio in track.stems.items()}
         digest = digest_json([track.track_id, form.__dict__, working])
         return TrackRecord(
-            digest=digest, folder=workspace.publish(folder, digest, song.name), name=song.name, track=track
+            digest=digest,
+            folder=workspace.publish(folder, digest, song.name),
+            name=song.name,
+            track=track,
+            lost=sorted(stem for stem, error in errors.items() if isinstance(error, WorkerLostError)),
         )
 
 
@@ -107,16 +112,16 @@ def _make_apart(
 
 def decode_stems(
     song: Song, folder: Path, form: WorkingFormat, workers: int | None
-) -> tuple[dict[str, StemAudio], dict[str, str]]:
+) -> tuple[dict[str, StemAudio], dict[str, AudioDecodeError]]:
     """Decode all stems side by side, each in a process apart. Returns them, and why others failed."""
     good: dict[str, StemAudio] = {}
-    bad: dict[str, str] = {}
+    bad: dict[str, AudioDecodeError] = {}
 
     def decode(stem: str) -> None:
         try:
             good[stem] = _decode_apart(stem, song.stems[stem], folder, form, workers)
         except AudioDecodeError as error:
-            bad[stem] = _nameless(str(error), song.stems[stem])
+            bad[stem] = error
 
     with ThreadPoolExecutor(max_workers=len(song.stems)) as threads:
         list(threads.map(decode, song.stems))

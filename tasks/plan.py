@@ -141,6 +141,8 @@ def plan_band(
     notes += [*_missing_stems(usable, stems), *_loud_gains(stems, config), *_short_pieces(told, config)]
     given = {one.track.track.track_id for one in ingested if one.song.song.split is not None}
     remembered = {track: split for track, split in splits.items() if track not in given or split.ends}
+    for planned in stems.values():
+        planned.sort(key=lambda track: track.record.track.track_id)  # whatever songs are called
     return BandPlan(stems=dict(sorted(stems.items())), outcomes=told, notes=notes, splits=remembered)
 
 

@@ -26,13 +26,17 @@ Result = TypeVar("Result")
 _opening = threading.Lock()
 
 
+class WorkerLostError(AudioDecodeError):
+    """A process died or did not end. It may have been the machine's fault: the next time all may go well."""
+
+
 def run_apart(
     function: Callable[..., Result], *args: Any, timeout: float, what: str, workers: int | None = None
 ) -> Result:
     """Call a module's function in a process of the pool and wait. The arguments are pickled to it.
 
     timeout: seconds, from when it starts. what: what is being read, for the message. Raises what the
-    function raises, and AudioDecodeError where the process died or did not end.
+    function raises, and WorkerLostError where the process died or did not end.
     """
     with _opening:  # or threads that come at once would each open a pool
         pool = _pool(workers or os.cpu_count() or 1)
@@ -42,11 +46,11 @@ def run_apart(
     except TimeoutError as error:
         if error.__cause__ is not None:  # the function's own, its traceback in the worker beside it
             raise
-        raise AudioDecodeError(
+        raise WorkerLostError(
             f"{what}: reading it took longer than {timeout:.0f} s and was given up; copy or export it again"
         ) from None
     except ProcessExpired as error:
-        raise AudioDecodeError(
+        raise WorkerLostError(
             f"{what}: the process that read it broke down (exit status {error.exitcode}); copy or export it "
             "again, or give it more memory"
         ) from None
@@ -70,7 +74,7 @@ def _pool(workers: int) -> ProcessPool:
     context = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
     if sys.platform != "win32":
         context.set_forkserver_preload(["wavenet.data.tracks"])
-    pool = ProcessPool(max_workers=workers, initializer=die_with_parent, context=context)
+    pool = ProcessPool(max_workers=workers, initializer=_begin_worker, context=context)
     atexit.register(_close, pool)
     return pool
 
@@ -78,6 +82,21 @@ def _pool(workers: int) -> ProcessPool:
 def _close(pool: ProcessPool) -> None:
     pool.stop()
     pool.join(timeout=5)
+
+
+def _begin_worker() -> None:
+    die_with_parent()
+    mute_libraries()
+
+
+def mute_libraries() -> None:
+    """Let only Python write to standard error from here on.
+
+    C decoders print remarks on damaged files there, amid the progress; their errors come back as reasons.
+    """
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
 
 
 def die_with_parent() -> None:

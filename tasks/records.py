@@ -28,6 +28,11 @@ class StoredRecord(Record):
 
     folder: str
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the same inputs would lead to it again: only then is it reused."""
+        return True
+
 
 class SongRecord(Record):
     """The files of one song as they were found; its digest is of their bytes and stem names."""
@@ -51,6 +56,11 @@ class TrackRecord(StoredRecord):
 
     name: str
     track: Track
+    lost: list[str] = []  # stems that are missing because their process died; they are tried again
+
+    @property
+    def lasts(self) -> bool:
+        return not self.lost
 
     def named(self, name: str) -> Self:
         """The same track under the name it has now."""

@@ -1,6 +1,10 @@
-"""Runs of the flow in this process, against a real Prefect server and a real MLflow store."""
+"""Runs of the flow in this process, against a real Prefect server and a real MLflow store; and commands."""
 
+import functools
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -24,3 +28,31 @@ def run(prefect_server, workspace, tiny):
         return build_and_train(input=str(input), **{**settings, **options})
 
     return run
+
+
+@pytest.fixture(scope="session")
+def start_waveband():
+    """Start `waveband` in a process and a folder of its own, with nothing in its environment but what a
+    person has."""
+
+    def start(folder, *arguments, environment=None):
+        hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        one_thread = {"OMP_NUM_THREADS": "1"}  # tiny networks lose by more
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            cwd=folder,
+            env={**kept, **one_thread, **(environment or {})},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def waveband(start_waveband, tmp_path):
+    """Start `waveband` in this test's folder."""
+    return functools.partial(start_waveband, tmp_path)

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,27 +11,6 @@ import pytest
 import soundfile
 
 SLOW = ["stems.drums.training.steps=800", "training.checkpoint_seconds=0.2"]
-
-
-@pytest.fixture
-def waveband(tmp_path):
-    """Start `waveband` in a process of its own, with nothing in its environment but what a person has."""
-
-    def start(*arguments, environment=None):
-        hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        one_thread = {"OMP_NUM_THREADS": "1"}  # tiny networks lose by more
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**kept, **one_thread, **(environment or {})},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    return start
 
 
 def finish(process):

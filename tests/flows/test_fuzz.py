@@ -5,8 +5,10 @@ garbage behind it or under another's suffix. Run with -s to see what became of e
 """
 
 import io
+import json
 import re
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,10 +21,17 @@ import pytest
 import soundfile
 
 from flows.doctor import examine_input
-from flows.prepare import prepare_shards
+from tasks import ingest
+from tasks.pool import run_apart
+from wavenet.audio.quantization import Quantizer
+from wavenet.data.scan import WORKSPACE_MARK
 from wavenet.data.shards.checker import verify_shards
+from wavenet.data.shards.format import read_manifest
+from wavenet.data.shards.reader import read_codes
+from wavenet.data.splits import ALL_SPLITS
 
-RATE, SECONDS = 16000, 0.6
+RATE, SECONDS, SEED = 16000, 0.6, 0
+TIME_LIMIT = 120
 FIELDS_A_FORMAT, LIES_A_FIELD = 6, 2
 CONFIG = """
 ingest: {sample_rate: 8000, workers: 2}
@@ -76,16 +85,16 @@ def by_soundfile(container: str, subtype: str) -> Callable[[np.ndarray], bytes]:
     return encode
 
 
-def by_ffmpeg(container: str, codec: str, rate: int = RATE) -> Callable[[np.ndarray], bytes]:
+def by_ffmpeg(container: str, codec: str) -> Callable[[np.ndarray], bytes]:
     def encode(waveform: np.ndarray) -> bytes:
         file = io.BytesIO()
         with av.open(file, "w", format=container) as out:
-            stream = out.add_stream(codec, rate=rate, layout="stereo")
+            stream = out.add_stream(codec, rate=RATE, layout="stereo")
             stream.bit_rate = 48000
             for at in range(0, len(waveform), 1024):
                 columns = np.ascontiguousarray(waveform[at : at + 1024].T, np.float32)
                 frame = av.AudioFrame.from_ndarray(columns, format="fltp", layout="stereo")
-                frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
+                frame.sample_rate, frame.pts, frame.time_base = RATE, at, Fraction(1, RATE)
                 out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
         return file.getvalue()
@@ -108,8 +117,10 @@ FORMATS = {
     "aiff": Format(
         "aiff",
         by_soundfile("AIFF", "PCM_16"),
-        [Field(b"COMM", 8, 2), Field(b"COMM", 10, 4), Field(b"COMM", 14, 2), Field(b"COMM", 16, 4)]
-        + [Field(b"SSND", 4, 4), Field(b"SSND", 8, 4)],
+        [
+            *(Field(b"COMM", offset, size) for offset, size in ((8, 2), (10, 4), (14, 2), (16, 4))),
+            *(Field(b"SSND", offset, 4) for offset in (4, 8)),
+        ],
     ),
     "au": Format("au", by_soundfile("AU", "PCM_16"), [Field(b".snd", at, 4) for at in range(4, 24, 4)]),
     "caf": Format(
@@ -120,7 +131,10 @@ FORMATS = {
     "flac": Format(
         "flac",
         by_soundfile("FLAC", "PCM_16"),
-        [Field(b"fLaC", offset, size) for offset, size in ((5, 3), (8, 2), (10, 2), (18, 3), (18, 8), (21, 5))],
+        [
+            Field(b"fLaC", offset, size)
+            for offset, size in ((5, 3), (8, 2), (10, 2), (18, 3), (18, 8), (21, 5))
+        ],
     ),
     "ogg": Format(
         "ogg",
@@ -130,7 +144,10 @@ FORMATS = {
     "opus": Format(
         "opus",
         by_soundfile("OGG", "OPUS"),
-        [*OGG, *(Field(b"OpusHead", at, n) for at, n in ((8, 1), (9, 1), (10, 2), (12, 4), (16, 2), (18, 1)))],
+        [
+            *OGG,
+            *(Field(b"OpusHead", at, n) for at, n in ((8, 1), (9, 1), (10, 2), (12, 4), (16, 2), (18, 1))),
+        ],
     ),
     "mp3": Format(
         "mp3",
@@ -146,7 +163,7 @@ FORMATS = {
         [Field(b"\x61\x01\x02\x00", at, size) for at, size in ((0, 2), (2, 2), (4, 4), (8, 4), (12, 2))]
         + [Field(b"\xa1\xdc\xab\x8c", at, size) for at, size in ((40, 8), (64, 8), (92, 4), (96, 4))],
     ),
-    "webm": Format("webm", by_ffmpeg("webm", "libopus", 48000), MATROSKA),
+    "webm": Format("webm", by_ffmpeg("webm", "libopus"), MATROSKA),
     "mkv": Format("mkv", by_ffmpeg("matroska", "pcm_s16le"), [*MATROSKA, Field(b"\x62\x64\x81", 3, 1)]),
 }
 
@@ -264,13 +281,140 @@ def variants(name: str, seed: int) -> Iterator[tuple[str, bytes]]:
             yield f"{name} field {number} lie {time}.{one.suffix}", repaired
 
 
-def write_variants(folder: Path, seed: int) -> int:
-    """A folder of everything that is done to all formats, and two good files. Returns how many are not good."""
+def write_variants(folder: Path, seed: int) -> None:
+    """A folder of everything that is done to all formats, and two files that nothing is done to."""
     folder.mkdir()
     for number in range(2):
-        soundfile.write(folder / f"good {number}.wav", make_clip(number + (1 << 31)), RATE)
-    damaged = [one for number, name in enumerate(FORMATS) for one in variants(name, seed + number)]
-    for name, content in damaged:
-        (folder / name).write_bytes(content)
-    assert len({name for name, _ in damaged}) == len(damaged)
-    return len(damaged)
+        soundfile.write(folder / f"good {number}.wav", make_clip(number), RATE)
+    for number, name in enumerate(FORMATS):
+        for file_name, content in variants(name, seed + number):
+            assert not (folder / file_name).exists()
+            (folder / file_name).write_bytes(content)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the commands made of the folder. shards: where each stem's set lies; told: standard error."""
+
+    folder: Path
+    workspace: Path
+    rows: list[dict]
+    shards: dict[str, str]
+    told: str
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory, start_waveband) -> Outcome:
+    """The folder, through `waveband doctor` and `waveband prepare`; both end well, and soon."""
+    root = tmp_path_factory.mktemp("fuzz")
+    write_variants(root / "damaged", SEED)
+    (root / "fuzz.yaml").write_text(CONFIG)
+    answers, told = {}, ""
+    for command in ("doctor", "prepare"):
+        process = start_waveband(root, command, "damaged", "--config", "fuzz.yaml", "--json")
+        try:
+            out, err = process.communicate(timeout=TIME_LIMIT)
+        finally:
+            process.kill()
+        assert process.returncode == 0, err
+        answers |= json.loads(out.splitlines()[-1])
+        told += err
+    return Outcome(root / "damaged", root / "workspace", answers["files"], answers["shards"], told)
+
+
+def test_every_file_has_one_row_with_a_verdict_and_a_reason(outcome):
+    names = sorted(path.name for path in outcome.folder.iterdir())
+    assert len(names) > 220 + 2
+    assert [row["path"] for row in outcome.rows] == names
+    assert {row["verdict"] for row in outcome.rows} <= {"kept", "partial", "dropped"}
+    assert [row["path"] for row in outcome.rows if not row["reason"].strip()] == []
+
+
+def test_each_format_has_files_that_are_kept_and_files_that_are_dropped(outcome):
+    """An undamaged file under a wrong suffix is kept, one without its header dropped."""
+    counts = {name: Counter() for name in FORMATS}
+    for row in outcome.rows:
+        if (name := row["path"].split()[0]) in counts:
+            counts[name][row["verdict"]] += 1
+    for name, of in counts.items():
+        print(f"{name:<16} {of.total():>3} files: {of['kept']:>2} kept, {of['dropped']:>2} dropped")
+        assert of["kept"] > 0 < of["dropped"]
+    verdicts = {row["path"]: row["verdict"] for row in outcome.rows}
+    assert {verdicts[f"good {number}.wav"] for number in range(2)} == {"kept"}
+    assert {verdict for path, verdict in verdicts.items() if " swapped." in path} == {"kept"}
+    assert {verdict for path, verdict in verdicts.items() if " truncate_header." in path} == {"dropped"}
+
+
+def test_reasons_are_words_for_a_person_and_name_no_place_of_this_machine(outcome):
+    reasons = {row["reason"] for row in outcome.rows}
+    code = re.compile(r"Traceback|Errno|\w+Error\b|0x[0-9a-f]{6}|<[\w.]+ |fd:")
+    place = re.compile(r"/(tmp|home|work|proc|dev|usr|var)\b")
+    assert [reason for reason in reasons if code.search(reason) or place.search(reason)] == []
+    assert [reason for reason in reasons if not reason.isprintable()] == []
+
+
+def test_nothing_but_progress_is_told_on_the_way(outcome):
+    progress = re.compile(r"(ingest|examine|floors|shards) +\d+/\d+  .*")
+    assert [line for line in outcome.told.splitlines() if not progress.fullmatch(line)] == []
+
+
+def test_nothing_half_written_is_left(outcome):
+    everything = [path.relative_to(outcome.workspace) for path in outcome.workspace.rglob("*")]
+    hidden = [path for path in everything if any(part.startswith(".") for part in path.parts)]
+    assert [str(path) for path in hidden] == [WORKSPACE_MARK]
+    assert list(outcome.workspace.glob("work/*")) == []
+
+
+def test_what_is_published_is_whole_and_finite(outcome):
+    sets = {path.parent for path in outcome.workspace.glob("store/shards/*/manifest.json")}
+    assert sets == {Path(place) for place in outcome.shards.values()}
+    for folder in sets:
+        assert verify_shards(folder) == []
+        manifest = read_manifest(folder)
+        quantizer = Quantizer(manifest.law, manifest.quantization_channels)
+        for split in ALL_SPLITS:
+            rows, codes = read_codes(folder, split)
+            assert len(codes) == rows["num_samples"].sum()
+            assert np.isfinite(quantizer.decode(codes)).all()
+
+
+def test_what_the_doctor_keeps_is_what_the_shards_hold(outcome):
+    (place,) = outcome.shards.values()
+    manifest = read_manifest(Path(place))
+    held = {track.track: (track.split, track.num_samples / manifest.sample_rate) for track in manifest.tracks}
+    used = [row for row in outcome.rows if row["verdict"] != "dropped"]
+    assert len({track.track_id for track in manifest.tracks}) == len(held) == len(used)
+    for row in used:
+        seconds = pytest.approx(row["kept_seconds"], abs=1 / manifest.sample_rate)
+        assert held[row["track"]] == (row["split"], seconds)
+
+
+def test_a_file_that_kills_or_hangs_its_worker_is_told_so_and_the_others_go_on(tmp_path, monkeypatch):
+    """And it is tried again the next time: it may have been the machine that had no memory or no time."""
+    for number, name in enumerate(["good", "fine", "killer", "sleeper"]):
+        (tmp_path / "album").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "album" / f"{name}.wav", make_clip(number), RATE)
+    (tmp_path / "fuzz.yaml").write_text(CONFIG)
+    decode = ingest._decode_apart
+
+    def decode_badly(stem, sources, *rest):
+        what = sources[0].path.name
+        if what == "killer.wav":
+            return run_apart(exec, "import os; os._exit(9)", timeout=60, what=what, workers=2)
+        if what == "sleeper.wav":
+            return run_apart(time.sleep, 600, timeout=1, what=what, workers=2)
+        return decode(stem, sources, *rest)
+
+    def examine():
+        output = examine_input(str(tmp_path / "album"), [str(tmp_path / "fuzz.yaml")], [], tmp_path / "work")
+        return {row.path: (row.verdict, row.reason) for row in output.report.files}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "_decode_apart", decode_badly)
+        rows = examine()
+    assert [rows[f"{name}.wav"][0] for name in ("good", "fine", "killer", "sleeper")] == [
+        "kept", "kept", "dropped", "dropped"
+    ]  # fmt: skip
+    assert rows["killer.wav"][1].startswith("the process that read it broke down (exit status 9)")
+    assert rows["sleeper.wav"][1].startswith("reading it took longer than 1 s and was given up")
+    assert {verdict for verdict, _ in examine().values()} == {"kept"}

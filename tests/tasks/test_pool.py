@@ -116,7 +116,8 @@ def is_alive(pid):
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def wait_until(true, seconds=15.0):
+def wait_until(true, seconds=10.0):
+    """Whether something comes true in time."""
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
         time.sleep(0.05)
@@ -124,50 +125,45 @@ def wait_until(true, seconds=15.0):
 
 
 PARENT = """
-import os, sys, threading, time
+import sys, threading
 from tasks.pool import run_apart
 
 if __name__ == "__main__":
     apart = {"timeout": 600, "what": "a.wav", "workers": 2}
-    for _ in range(2):
-        threading.Thread(target=run_apart, args=(time.sleep, 300), kwargs=apart, daemon=True).start()
-    print("started", flush=True)
+    for name in sys.argv[1:]:
+        code = f"import os, time; open({name!r}, 'w').write(str(os.getpid())); time.sleep(300)"
+        threading.Thread(target=run_apart, args=(exec, code), kwargs=apart, daemon=True).start()
     sys.stdin.read()
 """
 
 
 @pytest.fixture
 def parent(tmp_path):
-    """A process of its own that has two workers at work."""
-    path = tmp_path / "parent.py"
-    path.write_text(PARENT)
+    """A process of its own whose two workers are at work; and all that it started, by id."""
+    script, marks = tmp_path / "parent.py", [tmp_path / "one", tmp_path / "two"]
+    script.write_text(PARENT)
     process = subprocess.Popen(
-        [sys.executable, path],
+        [sys.executable, script, *marks],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(pool.__file__).parents[1])},
     )
-    assert process.stdout.readline() == b"started\n"
-    yield process
+    assert wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), 60)
+    pids = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    assert {int(mark.read_text()) for mark in marks} < set(pids)
+    yield process, pids
     process.kill()
     process.wait()
     process.stdin.close()
-    process.stdout.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel does it, where it is Linux")
 @pytest.mark.parametrize("end", ["kill -9", "the end of its input"])
 def test_no_worker_outlives_its_parent(parent, end):
     """Whether it was killed or ended: its workers are busy for five minutes more, and end at once."""
-
-    def descendants():
-        return [child.pid for child in psutil.Process(parent.pid).children(recursive=True)]
-
-    assert wait_until(lambda: len(descendants()) >= 3)  # two workers and what forks them
-    pids = descendants()
+    process, pids = parent
     if end == "kill -9":
-        parent.send_signal(signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
     else:
-        parent.stdin.close()
-    parent.wait(30)
+        process.stdin.close()
+    process.wait(30)
     assert wait_until(lambda: not any(map(is_alive, pids)))

@@ -9,6 +9,7 @@ from typing import Any
 from wavenet.data.shards.format import MANIFEST
 from wavenet.data.stores import brief
 from wavenet.errors import ConfigError
+from wavenet.files import sizes_of_files
 
 INSTALL = "pip install 'waveband[remote]'"
 
@@ -33,7 +34,10 @@ def open_location(location: str) -> Any:
 
 
 def upload_shards(folder: Path, destination: Any) -> None:
-    """Copy a finished shard set to where there is none yet, the manifest last. Raises ConfigError."""
+    """Copy a finished shard set to a place named by its digest: what is not there, the manifest last.
+
+    Raises ConfigError where the place cannot be reached.
+    """
     try:
         _copy_missing(folder, destination)
     except Exception as error:  # each store has its own kinds
@@ -44,9 +48,8 @@ def upload_shards(folder: Path, destination: Any) -> None:
 
 
 def _copy_missing(folder: Path, destination: Any) -> None:
-    if (destination / MANIFEST).exists():
-        return
     destination.mkdir(parents=True, exist_ok=True)
-    names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name == MANIFEST, name))
-    for name in names:
-        destination.fs.put_file(str(folder / name), f"{destination.path}/{name}")
+    there = sizes_of_files(destination)
+    for name, size in sorted(sizes_of_files(folder).items(), key=lambda item: item[0] == MANIFEST):
+        if there.get(name) != size:
+            destination.fs.put_file(str(folder / name), f"{destination.path}/{name}")

@@ -192,7 +192,8 @@ def _make_table(
     """The rows of consecutive segments, and their lengths in samples."""
     starts = np.arange(0, len(chunk), fmt.segment_length)
     ends = np.append(starts[1:], len(chunk))
-    codes = fmt.quantizer.encode(chunk, seed=_seed(source, fmt.stem, start))
+    seed = _seed(source, fmt.stem, start) if fmt.quantizer.dither else None
+    codes = fmt.quantizer.encode(chunk, seed=seed)
     noise.add(chunk, codes)
     texts = {"track_id": source.track_id, "track": source.track, "stem": fmt.stem, "split": source.split}
     values = {
@@ -225,7 +226,12 @@ def _binary(values: NDArray, offsets: NDArray[np.int64]) -> pa.Array:
 
 
 def _levels(chunk: Waveform, starts: NDArray, ends: NDArray) -> NDArray[np.float32]:
-    powers = [float(np.dot(part, part)) / len(part) for part in _parts(chunk, starts, ends)]
+    """RMS of each segment in dB. All but the last are of one length."""
+    whole, length = len(starts) - 1, int(ends[0] - starts[0])
+    rows = chunk[: whole * length].reshape(whole, length)
+    last = chunk[starts[-1] :]
+    energies = np.append(np.einsum("ij,ij->i", rows, rows), np.dot(last, last))
+    powers = energies.astype(np.float64) / (ends - starts)
     return np.array([level_db(power) for power in powers], np.float32)
 
 

@@ -138,6 +138,18 @@ def test_a_set_that_is_there_is_not_sent_again(band, uploaded, monkeypatch):
     upload_shards(band, uploaded)
 
 
+@pytest.mark.parametrize("name", ["train-00000.parquet", "README.md"])
+@pytest.mark.parametrize("content", [None, b"cut short"])
+def test_a_file_that_was_lost_from_a_set_is_sent_again(band, uploaded, name, content):
+    if content is None:
+        (uploaded / name).unlink()
+    else:
+        (uploaded / name).write_bytes(content)
+    assert verify_shards(uploaded)
+    upload_shards(band, uploaded)
+    assert verify_shards(uploaded) == []
+
+
 def test_an_address_of_which_nothing_is_there_is_no_set(s3):
     with pytest.raises(ShardFormatError, match=r"no manifest\.json"):
         read_manifest(open_location(f"{s3}/nowhere"))
