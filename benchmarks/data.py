@@ -30,7 +30,9 @@ from wavenet.audio.quantization import Quantizer
 from wavenet.data.dataset import CodeRun, WindowSampler, load_runs
 from wavenet.data.shards.format import ROWS_A_GROUP
 from wavenet.data.shards.reader import read_codes, read_parquet
-from wavenet.data.shards.writer import ShardFormat, StemSource, _SplitWriter, write_shards
+from wavenet.data.shards.sources import ShardFormat, StemSource
+from wavenet.data.shards.split_writer import SplitWriter
+from wavenet.data.shards.writer import write_shards
 from wavenet.data.tracks import StemAudio, WorkingFormat, decode_stem
 
 WORKING_RATE = 16000
@@ -253,7 +255,7 @@ def _write_table(table, folder: Path, lengths: NDArray[np.integer]) -> None:  # 
     """Write rows as `write_shards` does, quantization left out."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    writer = _SplitWriter(folder, "train", table.schema)
+    writer = SplitWriter(folder, "train", table.schema)
     for start in range(0, len(table), ROWS_A_GROUP):
         rows = table.slice(start, ROWS_A_GROUP)
         writer.add(rows, np.ones(len(rows), bool), lengths[start : start + ROWS_A_GROUP])

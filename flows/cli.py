@@ -20,9 +20,8 @@ from wavenet.data.scan import NOT_AUDIO
 from wavenet.errors import ConfigError, WavebandError
 
 if TYPE_CHECKING:
-    from wavenet.evaluation.doctor import DoctorReport
-
     from flows.build_and_train import PipelineResult
+    from wavenet.evaluation.doctor import DoctorReport
 
 app = typer.Typer(
     help="Train a band of WaveNets on your own music: one model per stem, summed into a mix.",
@@ -86,11 +85,10 @@ def doctor(
     check_path("the input", input)
     check_path("--workspace", workspace)
     prepare_environment(workspace)
-    from wavenet.evaluation.doctor import report_json
-
     from flows.doctor import examine_input
     from tasks.tracking import log_to_run_under_way
     from tasks.workspace import Workspace
+    from wavenet.evaluation.doctor import report_json
 
     output = examine_input(input, config, overrides or [], workspace)
     print_report(output.report)

@@ -8,8 +8,9 @@ from tasks.workspace import Workspace
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import FeaturesConfig, QuantizationConfig
 from wavenet.data.scores import Note, notes_for_stem, read_notes
+from wavenet.data.shards.sources import ShardFormat, StemSource
 from wavenet.data.shards.storage import open_location, upload_shards
-from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.writer import write_shards
 
 LONGEST_SECONDS = 24 * 3600.0
 

@@ -11,7 +11,8 @@ from wavenet.audio.quantization import Quantizer
 from wavenet.config import Config, FeaturesConfig
 from wavenet.data.examination import examine_track
 from wavenet.data.shards.reader import read_shards
-from wavenet.data.shards.writer import ShardFormat, write_shards
+from wavenet.data.shards.sources import ShardFormat
+from wavenet.data.shards.writer import write_shards
 from wavenet.data.splits import TrackSplit
 
 RATE = 2000

@@ -20,7 +20,8 @@ from wavenet.data.dataset import (
     scored_codes,
     tile_windows,
 )
-from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.sources import ShardFormat, StemSource
+from wavenet.data.shards.writer import write_shards
 from wavenet.errors import IncompatibleDataError
 
 TRACK = 4096

@@ -9,7 +9,8 @@ from wavenet.audio.io import write_audio
 from wavenet.audio.mulaw import decode_mu_law, encode_mu_law
 from wavenet.audio.quantization import Quantizer
 from wavenet.data.primes import Place, choose_places, context_and_continuation
-from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.sources import ShardFormat, StemSource
+from wavenet.data.shards.writer import write_shards
 
 RATE = 2000
 SEGMENT = 100

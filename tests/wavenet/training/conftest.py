@@ -6,7 +6,8 @@ import pytest
 from wavenet.audio.io import write_audio
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
-from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.sources import ShardFormat, StemSource
+from wavenet.data.shards.writer import write_shards
 
 RATE = 2000
 

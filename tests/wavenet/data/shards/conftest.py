@@ -7,7 +7,8 @@ import pytest
 from wavenet.audio.io import write_audio
 from wavenet.audio.quantization import Quantizer
 from wavenet.data.shards.format import Manifest
-from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.sources import ShardFormat, StemSource
+from wavenet.data.shards.writer import write_shards
 
 RATE = 2000
 

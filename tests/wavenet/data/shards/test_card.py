@@ -16,7 +16,8 @@ from wavenet.data.scores import Note
 from wavenet.data.shards.card import card_text, write_card
 from wavenet.data.shards.format import Manifest, ShardFile, ShardTrack
 from wavenet.data.shards.reader import read_codes, read_shards
-from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.sources import ShardFormat, StemSource
+from wavenet.data.shards.writer import write_shards
 
 RATE = 2000
 SPLITS = ["train", "heldout", "test"]

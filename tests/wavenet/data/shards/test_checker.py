@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wavenet.data.scores import Note
-from wavenet.data.shards import writer
+from wavenet.data.shards import sources, split_writer
 from wavenet.data.shards.card import card_text
 from wavenet.data.shards.checker import verify_shards
 from wavenet.data.shards.format import DIMS, Manifest, manifest_text
@@ -79,8 +79,9 @@ def test_a_whole_set_has_no_problems(band):
 
 
 def test_whole_sets_of_every_kind_have_no_problems(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "SHARD_BYTES", 4000)
-    monkeypatch.setattr(writer, "ROWS_A_GROUP", 3)
+    monkeypatch.setattr(split_writer, "SHARD_BYTES", 4000)
+    monkeypatch.setattr(sources, "ROWS_A_GROUP", 3)
+    monkeypatch.setattr(split_writer, "ROWS_A_GROUP", 3)
     notes = [Note(60, 0.1, 0.3, 90, 0, 0)]
     tracks = [
         (make_noise(2.2), "train", {"kept": [(0.25, 0.75), (1.0, 2.2)], "end_heldout": True}),
@@ -183,8 +184,9 @@ def test_swapped_files_are_told(band):
 
 
 def test_swapped_files_of_one_split_are_told(write, monkeypatch):
-    monkeypatch.setattr(writer, "SHARD_BYTES", 1)
-    monkeypatch.setattr(writer, "ROWS_A_GROUP", 1)
+    monkeypatch.setattr(split_writer, "SHARD_BYTES", 1)
+    monkeypatch.setattr(sources, "ROWS_A_GROUP", 1)
+    monkeypatch.setattr(split_writer, "ROWS_A_GROUP", 1)
     folder, _ = write((make_noise(0.5), "train"))
     first, second = folder / TRAIN, folder / "train-00001.parquet"
     one, other = first.read_bytes(), second.read_bytes()

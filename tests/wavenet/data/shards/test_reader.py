@@ -9,7 +9,7 @@ import pytest
 
 from wavenet.audio.mulaw import encode_mu_law
 from wavenet.data.dataset import load_runs
-from wavenet.data.shards import writer
+from wavenet.data.shards import sources, split_writer
 from wavenet.data.shards.format import codes_of, make_schema, read_manifest
 from wavenet.data.shards.reader import read_codes, read_shards
 from wavenet.errors import ShardFormatError
@@ -48,8 +48,9 @@ def band(write):
 @pytest.mark.parametrize("levels", [64, 256, 65536])
 @pytest.mark.parametrize("shard_bytes", [1, 2200, 64 << 20])
 def test_codes_are_those_of_all_rows_joined(write, monkeypatch, levels, shard_bytes):
-    monkeypatch.setattr(writer, "SHARD_BYTES", shard_bytes)
-    monkeypatch.setattr(writer, "ROWS_A_GROUP", 2)
+    monkeypatch.setattr(split_writer, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(sources, "ROWS_A_GROUP", 2)
+    monkeypatch.setattr(split_writer, "ROWS_A_GROUP", 2)
     noises = [make_noise(2, 0), make_noise(1.1, 1)]
     folder, manifest = write(*((noise, "train") for noise in noises), levels=levels)
     places, codes = read_codes(folder, "train")

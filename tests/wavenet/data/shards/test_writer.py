@@ -22,10 +22,11 @@ from wavenet.audio.quantization import Quantizer
 from wavenet.data.dataset import load_runs
 from wavenet.data.primes import choose_places, context_and_continuation
 from wavenet.data.scores import Note, notes_roll
-from wavenet.data.shards import writer
+from wavenet.data.shards import sources, split_writer
 from wavenet.data.shards.format import DIMS, codes_of, make_schema, read_manifest
 from wavenet.data.shards.reader import read_shards
-from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.sources import ShardFormat, StemSource
+from wavenet.data.shards.writer import write_shards
 from wavenet.errors import AudioDecodeError
 from wavenet.files import digest_file
 
@@ -158,7 +159,8 @@ def test_resampling_by_a_sample_more_or_less_loses_nothing(num_samples, rows_a_g
     length = max(1, round(num_samples / 4))
     with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as monkeypatch:
         folder = Path(temporary)
-        monkeypatch.setattr(writer, "ROWS_A_GROUP", rows_a_group)
+        monkeypatch.setattr(sources, "ROWS_A_GROUP", rows_a_group)
+        monkeypatch.setattr(split_writer, "ROWS_A_GROUP", rows_a_group)
         write_audio(folder / "a.wav", make_melody(num_samples), 4 * RATE)
         source = StemSource(folder / "a.wav", num_samples, "0" * 32, "a", "train", end_heldout=end_heldout)
         fmt = ShardFormat("drums", RATE, Quantizer("mu-law", 256), length, 0.25, 1, ["energy"])
@@ -306,7 +308,8 @@ def test_rows_are_in_the_order_of_tracks_and_time(band):
 
 @pytest.mark.parametrize("rows_a_group", [1, 3, 256])
 def test_silent_segments_are_left_out_and_the_others_keep_their_place(write, monkeypatch, rows_a_group):
-    monkeypatch.setattr(writer, "ROWS_A_GROUP", rows_a_group)
+    monkeypatch.setattr(sources, "ROWS_A_GROUP", rows_a_group)
+    monkeypatch.setattr(split_writer, "ROWS_A_GROUP", rows_a_group)
     noise = make_noise(2.6)  # segments of 0.25 s
     folder, manifest = write((noise, "train", {"kept": [(0.25, 0.75), (1.5, 1.75), (2.5, 2.6)]}))
     rows = read_shards(folder, "train")
@@ -395,8 +398,9 @@ def test_pyarrow_reads_a_set_as_one_dataset(band):
 
 
 def test_a_full_file_is_followed_by_another(write, monkeypatch):
-    monkeypatch.setattr(writer, "SHARD_BYTES", 3 * SEGMENT)
-    monkeypatch.setattr(writer, "ROWS_A_GROUP", 1)
+    monkeypatch.setattr(split_writer, "SHARD_BYTES", 3 * SEGMENT)
+    monkeypatch.setattr(sources, "ROWS_A_GROUP", 1)
+    monkeypatch.setattr(split_writer, "ROWS_A_GROUP", 1)
     noise = make_noise(2.1)
     folder, manifest = write((noise, "train"), (make_noise(0.5, 1), "heldout"))
     assert [(file.name, file.num_segments) for file in manifest.files] == [
@@ -409,8 +413,9 @@ def test_a_full_file_is_followed_by_another(write, monkeypatch):
 
 
 def test_a_file_may_be_full_exactly_at_the_end(write, monkeypatch):
-    monkeypatch.setattr(writer, "SHARD_BYTES", 2 * SEGMENT)
-    monkeypatch.setattr(writer, "ROWS_A_GROUP", 1)
+    monkeypatch.setattr(split_writer, "SHARD_BYTES", 2 * SEGMENT)
+    monkeypatch.setattr(sources, "ROWS_A_GROUP", 1)
+    monkeypatch.setattr(split_writer, "ROWS_A_GROUP", 1)
     folder, manifest = write((make_noise(1), "train"))
     assert [file.num_segments for file in manifest.files] == [2, 2]
     assert len(list(folder.glob("*.parquet"))) == 2
@@ -464,7 +469,8 @@ NOTES = [Note(60, 0.1, 0.3, 90, 0, 0), Note(64, 0.26, 0.02, 20, 0, 0), Note(36, 
 @pytest.mark.parametrize("rows_a_group", [1, 2, 3, 256])
 def test_features_are_those_of_the_whole_track_row_by_row(write, tmp_path, monkeypatch, rows_a_group):
     """Frames of 25 samples, segments of 500, the last of 237: it has 10 frames, the others 20."""
-    monkeypatch.setattr(writer, "ROWS_A_GROUP", rows_a_group)
+    monkeypatch.setattr(sources, "ROWS_A_GROUP", rows_a_group)
+    monkeypatch.setattr(split_writer, "ROWS_A_GROUP", rows_a_group)
     waveform, bass, harp = make_melody(5237), make_melody(5100, 1), make_melody(6000, 2)
     for name, other in (("bass", bass), ("harp", harp)):
         write_audio(tmp_path / f"{name}.wav", other, RATE)
@@ -567,7 +573,8 @@ MEASURE = """
 import sys
 from pathlib import Path
 from wavenet.audio.quantization import Quantizer
-from wavenet.data.shards.writer import ShardFormat, StemSource, write_shards
+from wavenet.data.shards.sources import ShardFormat, StemSource
+from wavenet.data.shards.writer import write_shards
 
 folder = Path(sys.argv[1])
 fmt = ShardFormat("drums", 1000, Quantizer("mu-law", 256), 1000, 0.1, 100, ["energy"])
