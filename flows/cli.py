@@ -40,6 +40,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 OverridesArgument = Annotated[list[str] | None, typer.Argument(help="section.key=value", show_default=False)]
 
 
+STORES = {"botocore", "aiobotocore", "aiohttp"}
+"""Packages whose errors, where nothing else has put them into words, are of a remote store."""
 TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits"}
 
 
@@ -265,6 +267,11 @@ def main() -> None:
         if "reach API" not in str(error):
             raise
         print(f"waveband: {error}; check PREFECT_API_URL, or unset it for the embedded API", file=sys.stderr)
+        raise SystemExit(1) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in STORES:
+            raise
+        print(f"waveband: a remote store cannot be used: {error}; nothing is lost, run again", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)

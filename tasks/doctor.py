@@ -30,7 +30,7 @@ from wavenet.audio.io import ENVELOPE_SECONDS
 from wavenet.config import Config
 from wavenet.data.examination import load_print
 from wavenet.data.floors import EXCERPT_SECONDS
-from wavenet.data.splits import ALL_SPLITS
+from wavenet.data.splits import ALL_SPLITS, split_segments
 from wavenet.data.tracks import CLIPPED_TO_TELL, StemAudio, Track, load_envelope
 from wavenet.evaluation.doctor import (
     DoctorReport,
@@ -96,7 +96,7 @@ def make_report(
         report = DoctorReport(
             title=title,
             files=files,
-            totals=_totals(files, prepared.plan),
+            totals=_totals(files, prepared.plan, config),
             quantization=_copy_clips(place, floors, folder),
             warnings=[*prepared.plan.notes, *_warnings(prepared.plan)],
             config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
@@ -236,11 +236,14 @@ def _near_copy(pair: NearDuplicate, path: str, mine: StemOutcome, other: StemOut
     )
 
 
-def _totals(files: Sequence[FileReport], plan: BandPlan) -> Totals:
+def _totals(files: Sequence[FileReport], plan: BandPlan, config: Config) -> Totals:
     seconds = {stem: dict.fromkeys(ALL_SPLITS, 0.0) for stem in plan.stems}
+    ends = {(t.record.name, stem) for stem, tracks in plan.stems.items() for t in tracks if t.end_heldout}
     for outcome in plan.outcomes:
         if outcome.verdict != "dropped" and outcome.split is not None:
-            seconds[outcome.stem][outcome.split] += outcome.kept_seconds
+            held = _end_seconds(outcome, config) if (outcome.song, outcome.stem) in ends else 0.0
+            seconds[outcome.stem][outcome.split] += outcome.kept_seconds - held
+            seconds[outcome.stem]["heldout"] += held
     verdicts = [row.verdict for row in files]
     return Totals(
         num_files=len(files),
@@ -249,6 +252,14 @@ def _totals(files: Sequence[FileReport], plan: BandPlan) -> Totals:
         num_dropped=verdicts.count("dropped"),
         seconds=seconds,
     )
+
+
+def _end_seconds(outcome: StemOutcome, config: Config) -> float:
+    """How much of a track is held out where its end is."""
+    segment_seconds = config.segment_length / config.ingest.sample_rate
+    num_segments = math.ceil(round(outcome.kept_seconds / segment_seconds, 6))
+    splits = split_segments(num_segments, "train", True, config.segmentation.heldout_share)
+    return outcome.kept_seconds - splits.count("train") * segment_seconds
 
 
 def _warnings(plan: BandPlan) -> list[str]:

@@ -305,8 +305,8 @@ def _loud_gains(stems: Mapping[str, list[PlannedTrack]], config: Config) -> list
     if loud:
         named = ", ".join(sorted(loud)[:5])
         notes.append(
-            f"{len(loud)} tracks are raised by more than {GAIN_TO_TELL_DB:.0f} dB, their noise with them "
-            f"({named})"
+            f"raised by more than {GAIN_TO_TELL_DB:.0f} dB, their noise with them: {named}"
+            f"{f' and {len(loud) - 5} more' if len(loud) > 5 else ''}"
         )
     return notes
 

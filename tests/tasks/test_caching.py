@@ -11,7 +11,9 @@ from tasks.caching import content_key, describe, read_result, write_result
 from tasks.publish import _file_names
 from tasks.records import ShardsRecord, SongRecord
 from tasks.workspace import Workspace, safe_name
+from wavenet.audio.decoding import AudioSource
 from wavenet.config import SeparationConfig, TrainingConfig
+from wavenet.data.songs import Song
 
 
 @pytest.fixture
@@ -26,12 +28,12 @@ def stored(tmp_path):
     return place, record, folder
 
 
-def song(**changes):
-    return SongRecord(**{"digest": "d", "name": "a", "stems": {"mix": Path("/x/a.wav")}, **changes})
+def song(digest="d", name="a", path="/x/a.wav"):
+    return SongRecord(digest=digest, song=Song(name, {"mix": [AudioSource(Path(path))]}))
 
 
 def test_names_and_paths_are_no_content():
-    there = song(name="b", stems={"mix": Path("/y/b.flac")})
+    there = song(name="b", path="/y/b.flac")
     assert content_key("ingest", "1", {"song": song()}) == content_key("ingest", "1", {"song": there})
 
 

@@ -253,7 +253,7 @@ def test_raising_quiet_music_far_is_told(place, ingest, examine):
         plan_band(place, songs, make_config(segmentation={"normalize": normalize}), {}, examine(songs)).notes
         for normalize in ("peak", "none")
     )
-    assert "1 tracks are raised by more than 12 dB, their noise with them (quiet)" in told
+    assert "raised by more than 12 dB, their noise with them: quiet" in told
     assert untold == []
 
 

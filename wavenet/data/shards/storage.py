@@ -48,7 +48,8 @@ def upload_shards(folder: Path, destination: Any) -> None:
 
 
 def _copy_missing(folder: Path, destination: Any) -> None:
-    destination.mkdir(parents=True, exist_ok=True)
+    if "s3" not in destination.fs.protocol:  # there folders are but names, and a bucket is for people to make
+        destination.mkdir(parents=True, exist_ok=True)
     there = sizes_of_files(destination)
     for name, size in sorted(sizes_of_files(folder).items(), key=lambda item: item[0] == MANIFEST):
         if there.get(name) != size:

@@ -1,0 +1,453 @@
+"""The doctor, through its own command: what it says of each file is what a run does with it."""
+
+import base64
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+import flows.doctor
+import flows.prepare
+from flows.cli import app
+from flows.doctor import examine_input
+from flows.ledger import DirectLedger
+from flows.prepare import prepare_shards
+from tasks.doctor import DoctorOutput
+from wavenet.data.shards.format import read_manifest
+from wavenet.data.shards.reader import read_shards
+from wavenet.data.splits import ALL_SPLITS
+from wavenet.errors import NoAudioError
+from wavenet.evaluation.doctor import report_json
+
+RATE = 16000
+CONFIG = """
+ingest: {sample_rate: 6000, workers: 2}
+segmentation: {segment_seconds: 0.5, heldout_share: 0.3, silence: {min_seconds: 1.0}}
+quantization: {quantization_channels: 512}
+model: {dilation_cycle: 4, num_cycles: 1}
+"""
+
+
+def play(seed: int, seconds: float = 4.0) -> np.ndarray:
+    """Chords of random notes, struck with a noise three times a second: another piece for each seed."""
+    rng = np.random.default_rng(seed)
+    waveform = np.zeros(round(seconds * RATE))
+    for onset in np.arange(0, seconds - 0.4, 0.3) + rng.uniform(
+        0, 0.1, len(np.arange(0, seconds - 0.4, 0.3))
+    ):
+        clock = np.arange(round(0.4 * RATE)) / RATE
+        struck = 0.3 * rng.standard_normal(len(clock)) * np.exp(-20 * clock)
+        for frequency in 110 * 2 ** (rng.integers(0, 36, 3) / 12):
+            struck += sum(np.sin(2 * np.pi * n * frequency * clock) / n for n in range(1, 6)) * np.exp(
+                -5 * clock
+            )
+        begin = round(onset * RATE)
+        waveform[begin : begin + len(clock)] += 0.08 * struck
+    return waveform
+
+
+def write(path: Path, waveform: np.ndarray, rate: int = RATE, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, waveform, rate, **options)
+    return path
+
+
+def write_songs(folder: Path) -> Path:
+    """Three songs as stems; the vocal of the first sounds for two seconds of eight, the last has a bass."""
+    for number in range(3):
+        write(folder / f"song {number}" / "drums.wav", play(number, 8.0))
+    silence = np.zeros(RATE)
+    write(folder / "song 0" / "vocals.wav", np.concatenate([*[silence] * 3, play(10, 2.0), *[silence] * 3]))
+    write(folder / "song 1" / "vocals.wav", play(11, 8.0))
+    write(folder / "song 2" / "bass.wav", play(12, 4.0))
+    return folder
+
+
+def write_album(folder: Path) -> Path:
+    """Tracks with all that the doctor tells of, and what is no track."""
+    for number in range(3):
+        write(folder / f"track {number}.wav", play(20 + number))
+    write(folder / "as flac.flac", *soundfile.read(folder / "track 0.wav", dtype="int16"))
+    write(folder / "as mp3.mp3", play(21))
+    write(folder / "as ogg.ogg", play(21))
+    write(folder / "later.wav", np.concatenate([np.zeros(RATE // 2), play(22)]))
+    write(folder / "loud.wav", np.clip(12 * play(30), -1, 1))
+    write(folder / "offset.wav", play(31) + 0.05)
+    write(folder / "low.wav", play(32)[::4], RATE // 4)
+    write(folder / "silent.wav", np.zeros(RATE))
+    (folder / "damaged.wav").write_bytes((folder / "track 1.wav").read_bytes()[:50_000])
+    (folder / "cover.jpg").write_bytes(b"no sound")
+    (folder / "notes.txt").write_text("recorded in the kitchen")
+    (folder / ".DS_Store").write_bytes(b"hidden")
+    return folder
+
+
+@dataclass(frozen=True)
+class Examined:
+    """An input, and what the doctor said of it. config: the arguments of a command on it."""
+
+    input: Path
+    workspace: Path
+    config: Path
+    output: DoctorOutput
+
+    @property
+    def rows(self):
+        return {row.path: row for row in self.output.report.files}
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    (tmp_path / "doctor.yaml").write_text(CONFIG)
+    return tmp_path / "doctor.yaml"
+
+
+@pytest.fixture(scope="module")
+def examine(tmp_path_factory):
+    """Let the doctor examine what a function writes."""
+
+    def examine(write) -> Examined:
+        root = tmp_path_factory.mktemp("doctor")
+        (root / "doctor.yaml").write_text(CONFIG)
+        music = write(root / "music")
+        output = examine_input(str(music), [str(root / "doctor.yaml")], [], root / "workspace")
+        return Examined(music, root / "workspace", root / "doctor.yaml", output)
+
+    return examine
+
+
+@pytest.fixture(scope="module")
+def songs(examine) -> Examined:
+    return examine(write_songs)
+
+
+@pytest.fixture(scope="module")
+def album(examine) -> Examined:
+    return examine(write_album)
+
+
+@pytest.fixture
+def ledgers(monkeypatch) -> list[DirectLedger]:
+    """The ledgers of the commands that follow."""
+    kept = []
+
+    class KeptLedger(DirectLedger):
+        def __init__(self) -> None:
+            super().__init__()
+            kept.append(self)
+
+    for module in (flows.doctor, flows.prepare):
+        monkeypatch.setattr(module, "DirectLedger", KeptLedger)
+    return kept
+
+
+def call(*arguments, environment=None):
+    """`waveband` in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
+
+
+def test_the_command_prints_one_object_as_its_last_line_with_a_row_for_every_path(waveband, tmp_path, config):
+    folder = write_album(tmp_path / "music")
+    out, err = (process := waveband("doctor", folder, "--config", config, "--json")).communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    told = json.loads(out.splitlines()[-1])
+    assert {"files", "totals", "quantization"} <= set(told)
+    assert [row["path"] for row in told["files"]] == sorted(path.name for path in folder.rglob("*"))
+    assert {row["verdict"] for row in told["files"]} == {"kept", "dropped"}
+    assert all(row["reason"] for row in told["files"])
+    page, json_file = (
+        line.split(maxsplit=1)[1] for line in out.splitlines() if line[:5] in ("page ", "json ")
+    )
+    assert json.loads(Path(json_file).read_text()) == told
+    assert Path(page).read_text().startswith("<!doctype html>")
+
+
+def test_totals_are_those_of_the_rows(album, songs):
+    for one in (album, songs):
+        totals, rows = one.output.report.totals, one.output.report.files
+        assert totals.num_files == len(rows) == totals.num_kept + totals.num_partial + totals.num_dropped
+        verdicts = [row.verdict for row in rows]
+        assert [totals.num_kept, totals.num_partial, totals.num_dropped] == [
+            verdicts.count(verdict) for verdict in ("kept", "partial", "dropped")
+        ]
+        for stem, splits in totals.seconds.items():
+            for split, seconds in splits.items():
+                mine = [row.kept_seconds for row in rows if (row.stem, row.split) == (stem, split)]
+                assert seconds == pytest.approx(sum(mine))
+
+
+def test_what_the_doctor_says_is_what_is_prepared(album, songs, ledgers):
+    for one in (album, songs):
+        places = prepare_shards(str(one.input), [str(one.config)], [], one.workspace)
+        assert {name.split("-")[0] for name in ledgers[-1].ran} == {"shards"}
+        found = {}
+        for stem, place in places.items():
+            for split in ALL_SPLITS:
+                for row in read_shards(Path(place), split).itertuples():
+                    found.setdefault((row.track, stem, split), []).append((row.start_sample, row.num_samples))
+        told = {
+            (row.track, row.stem, row.split): row
+            for row in one.rows.values()
+            if row.verdict != "dropped"
+        }  # fmt: skip
+        assert set(found) == set(told)
+        for key, segments in found.items():
+            rate = read_manifest(Path(places[key[1]])).sample_rate
+            assert regions_of(segments) == [
+                (round(start * rate), round(end * rate)) for start, end in told[key].kept
+            ]
+
+
+def regions_of(segments):
+    """(start, end) samples of segments, neighbours joined."""
+    regions = []
+    for start, length in sorted(segments):
+        if regions and regions[-1][1] == start:
+            regions[-1] = (regions[-1][0], start + length)
+        else:
+            regions.append((start, start + length))
+    return regions
+
+
+def test_the_same_recording_in_another_container_is_one_track(album):
+    flac, wav = album.rows["as flac.flac"], album.rows["track 0.wav"]
+    first, second = (flac, wav) if flac.verdict == "kept" else (wav, flac)
+    assert (first.verdict, second.verdict) == ("kept", "dropped")
+    assert second.duplicate_of == first.track
+    assert second.reason == f"the same audio as {first.track}"
+    assert [row.path for row in album.rows.values() if row.duplicate_of] == [second.path]
+
+
+def test_copies_through_a_codec_and_later_ones_are_told_as_nearly_the_same(album):
+    pairs = {
+        frozenset((row.path, near.path)): near.offset_seconds
+        for row in album.rows.values()
+        for near in row.near_duplicates
+    }
+    assert set(pairs) == {
+        frozenset(("as mp3.mp3", "track 1.wav")),
+        frozenset(("as ogg.ogg", "track 1.wav")),
+        frozenset(("as mp3.mp3", "as ogg.ogg")),
+        frozenset(("later.wav", "track 2.wav")),
+    }
+    (near,) = album.rows["track 2.wav"].near_duplicates
+    assert near.offset_seconds == pytest.approx(-0.5, abs=0.05)
+    assert album.rows["later.wav"].near_duplicates[0].offset_seconds == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_a_copy_in_another_split_is_warned_of(tmp_path, config, split):
+    write(tmp_path / "a.wav", play(1))
+    write(tmp_path / "b.ogg", play(1))
+    write(tmp_path / "c.wav", play(2))
+    (tmp_path / "list.csv").write_text(f"path,split\na.wav,train\nb.ogg,{split}\nc.wav,heldout\n")
+    output = examine_input(str(tmp_path / "list.csv"), [str(config)], [], tmp_path / "workspace")
+    rows = {row.path: row for row in output.report.files}
+    (near,) = rows["a.wav"].near_duplicates
+    assert near.path == "b.ogg"
+    assert near.other_split is (split != "train")
+    warned = [warning for warning in output.report.warnings if "nearly the same" in warning]
+    assert len(warned) == (split != "train")
+    assert output.page.read_text().count("in different splits") == len(warned)
+
+
+def test_a_mostly_silent_vocal_is_kept_where_it_sounds_and_what_is_cut_can_be_heard(songs):
+    row = songs.rows["song 0/vocals.wav"]
+    assert row.verdict == "partial"
+    assert row.silence_share == pytest.approx(0.75, abs=0.03)
+    ((start, end),) = row.kept
+    assert 2.0 <= start <= 3.0 < 5.0 <= end <= 5.5
+    assert row.kept_seconds == end - start
+    (clip,) = songs.output.page.parent.glob("cuts/*")
+    waveform, rate = soundfile.read(clip)
+    assert len(waveform) / rate == pytest.approx(8.0 - row.kept_seconds, abs=0.01)
+    assert np.abs(waveform).max() < 0.01
+    assert songs.rows["song 1/vocals.wav"].verdict == "kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("loud.wav", "of samples are at full scale"),
+        ("offset.wav", "DC offset of +0.05"),
+        ("low.wav", "sampled at 4000 Hz, below ingest.sample_rate (6000 Hz)"),
+    ],
+)
+def test_clipping_offset_and_a_low_rate_are_warned_of(album, name, told):
+    assert album.rows[name].verdict == "kept"
+    (warning,) = album.rows[name].warnings
+    assert told in warning
+    assert {row.path for row in album.rows.values() if row.warnings} == {"loud.wav", "offset.wav", "low.wav"}
+
+
+def test_measures_are_those_of_the_file(album):
+    row = album.rows["offset.wav"]
+    assert (row.seconds, row.sample_rate, row.num_channels, row.codec) == (4.0, RATE, 1, "WAV/PCM_16")
+    waveform = soundfile.read(album.input / "offset.wav")[0]
+    assert row.peak_db == pytest.approx(20 * np.log10(np.abs(waveform).max()), abs=1e-3)
+    assert row.dc_offset == pytest.approx(waveform.mean(), abs=1e-5)
+    loud = soundfile.read(album.input / "loud.wav")[0]
+    assert album.rows["loud.wav"].clipped_share == pytest.approx((np.abs(loud) >= 0.999).mean(), abs=1e-6)
+    assert album.rows["loud.wav"].loudness_lufs > album.rows["track 0.wav"].loudness_lufs + 10
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("silent.wav", "silent throughout"),
+        ("damaged.wav", "truncated"),
+        ("cover.jpg", "not an audio file by its name"),
+        (".DS_Store", "a hidden file"),
+    ],
+)
+def test_what_is_dropped_has_its_reason(album, name, reason):
+    assert album.rows[name].verdict == "dropped"
+    assert reason in album.rows[name].reason
+
+
+def test_the_floor_of_every_stem_has_the_configured_setting_and_its_neighbours(songs):
+    settings = {(rate, levels) for rate in (6000, 8000, 10000, 16000, 22050, 44100)
+                for levels in (64, 256, 512, 1024, 65536)}  # fmt: skip
+    floors = songs.output.report.quantization
+    for stem in ("bass", "drums", "vocals"):
+        mine = [floor for floor in floors if floor.stem == stem]
+        assert {(floor.sample_rate, floor.quantization_channels) for floor in mine} == settings
+        assert len(mine) == len(settings)
+        assert [(floor.sample_rate, floor.quantization_channels) for floor in mine if floor.configured] == [
+            (6000, 512)
+        ]
+        for floor in mine:
+            clip = soundfile.info(songs.output.page.parent / floor.clip)
+            assert clip.samplerate == floor.sample_rate
+            assert clip.duration == pytest.approx(4.0 if stem == "bass" else 5.0, abs=0.001)
+
+
+def test_the_noise_of_a_clip_is_that_of_its_row(songs):
+    """The bass has one file, and the clip is all of it: what is left of it less itself is the noise."""
+    original = soundfile.read(songs.input / "song 2" / "bass.wav", dtype="float32")[0]
+    floors = [floor for floor in songs.output.report.quantization if floor.stem == "bass"]
+    for floor in floors:
+        clip = soundfile.read(songs.output.page.parent / floor.clip, dtype="float32")[0]
+        resampled = soxr.resample(original, RATE, floor.sample_rate, quality="HQ")
+        noise = np.square(clip - resampled[: len(clip)], dtype=np.float64).sum()
+        snr_db = 10 * np.log10(np.square(resampled, dtype=np.float64).sum() / noise)
+        assert floor.snr_db == pytest.approx(snr_db, abs=0.1)
+    by_levels = {floor.quantization_channels: floor.snr_db for floor in floors if floor.sample_rate == 8000}
+    assert sorted(by_levels, key=by_levels.get) == sorted(by_levels)
+
+
+def test_a_second_look_decodes_nothing_and_says_the_same(album, songs, ledgers):
+    for one in (album, songs):
+        again = examine_input(str(one.input), [str(one.config)], [], one.workspace)
+        assert ledgers[-1].ran == []
+        assert again == one.output
+        assert {path.name for path in one.workspace.glob("output/doctor-*")} == {one.output.page.parent.name}
+
+
+def test_a_run_goes_on_from_what_the_doctor_decoded_and_logs_its_page(run, tmp_path, workspace, tiny):
+    folder = write_songs(tmp_path / "music")
+    output = examine_input(str(folder), [str(tiny)], [], workspace)
+    result = run(folder)
+    done = ("ingest", "examine", "floors")
+    assert [name for name in result.ran if name.startswith(done)] == []
+    assert len([name for name in result.cached if name.startswith(done)]) == 3 + 3 + len(result.figures)
+    client = MlflowClient(tracking_uri=f"sqlite:///{workspace}/mlflow.db")
+    parents = [
+        found
+        for found in client.search_runs([client.get_experiment_by_name("waveband").experiment_id])
+        if "mlflow.parentRunId" not in found.data.tags
+    ]
+    (parent,) = parents
+    assert pages_of(client, parent.info.run_id) == {"doctor/doctor.html", "doctor/doctor.json"}
+    logged = client.download_artifacts(parent.info.run_id, "doctor/doctor.json", str(tmp_path))
+    assert json.loads(Path(logged).read_text()) == report_json(output.report)
+    usable = output.report.totals.seconds["drums"]["train"] / 60
+    assert parent.data.metrics["data/drums/train_minutes"] == pytest.approx(usable)
+
+
+def pages_of(client, run_id):
+    return {item.path for item in client.list_artifacts(run_id, "doctor")}
+
+
+@pytest.fixture
+def mlflow_run(workspace, tmp_path):
+    """A run under way, in a store of its own: its client and id."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{workspace}/mlflow.db")
+    experiment = client.create_experiment("theirs", artifact_location=(tmp_path / "artifacts").as_uri())
+    return client, client.create_run(experiment).info.run_id
+
+
+def test_the_page_is_logged_to_the_run_that_the_environment_names(album, workspace, mlflow_run):
+    client, run_id = mlflow_run
+    environment = {"MLFLOW_RUN_ID": run_id, "MLFLOW_TRACKING_URI": f"sqlite:///{workspace}/mlflow.db"}
+    arguments = ("doctor", album.input, "--config", album.config, "--workspace", album.workspace)
+    result = call(*arguments, environment=environment)
+    assert result.exit_code == 0, result.output
+    assert f"logged to the MLflow run {run_id}" in result.output
+    assert pages_of(client, run_id) == {"doctor/doctor.html", "doctor/doctor.json"}
+    assert client.get_run(run_id).data.metrics["data/mix/train_minutes"] > 0
+
+
+def test_a_run_that_mlflow_does_not_know_costs_a_warning(album, workspace):
+    environment = {"MLFLOW_RUN_ID": "0" * 32, "MLFLOW_TRACKING_URI": f"sqlite:///{workspace}/mlflow.db"}
+    arguments = ("doctor", album.input, "--config", album.config, "--workspace", album.workspace, "--json")
+    with pytest.warns(UserWarning, match="MLflow"):
+        result = call(*arguments, environment=environment)
+    assert result.exit_code == 0, result.output
+    assert "logged to" not in result.output
+    assert json.loads(result.output.splitlines()[-1])["files"]
+
+
+def test_a_folder_whose_files_are_all_damaged_has_its_report(tmp_path, config, workspace):
+    for name in ("a.wav", "b.flac"):
+        (tmp_path / "music").mkdir(exist_ok=True)
+        (tmp_path / "music" / name).write_text("no sound")
+    result = call("doctor", tmp_path / "music", "--config", config, "--workspace", workspace, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output.splitlines()[-1])
+    assert [row["verdict"] for row in told["files"]] == ["dropped", "dropped"]
+    assert told["warnings"] == ["nothing is left to train on"]
+    assert told["quantization"] == []
+    with pytest.raises(NoAudioError, match="no usable audio"):
+        prepare_shards(str(tmp_path / "music"), [str(config)], [], workspace)
+
+
+def test_a_folder_without_any_audio_is_an_error_in_words(tmp_path, config, workspace):
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music" / "notes.txt").write_text("nothing recorded yet")
+    with pytest.raises(NoAudioError, match="no audio in it"):
+        examine_input(str(tmp_path / "music"), [str(config)], [], workspace)
+
+
+def test_what_is_prepared_is_verified_and_a_flipped_byte_is_found(album):
+    prepared = call(
+        "prepare", album.input, "--config", album.config, "--workspace", album.workspace, "--json"
+    )
+    assert prepared.exit_code == 0, prepared.output
+    ((stem, place),) = json.loads(prepared.output.splitlines()[-1])["shards"].items()
+    assert f"shards  {stem}" in prepared.output
+    whole = call("shards", "verify", place)
+    assert (whole.exit_code, whole.output) == (0, f"{place}: whole\n")
+    copy = shutil.copytree(place, album.workspace.parent / "copy")
+    (shard, *_) = sorted(copy.glob("train-*.parquet"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    flipped = call("shards", "verify", place, copy)
+    assert flipped.exit_code == 1
+    assert f"{place}: whole" in flipped.output
+    assert f"{copy}: 1 problems" in flipped.output
+    assert f"  {shard.name}: " in flipped.output
