@@ -47,7 +47,7 @@ def measure(setting: Setting) -> Iterator[Result]:
     files = gather_music(setting)
     yield from run_pinned(measure_mu_law, files[0], setting.repeats)
     yield run_pinned(measure_one_core, files[:1], setting.folder / "one", setting.repeats)
-    yield from measure_two_cores(files[:4], setting.folder / "two", setting.repeats)
+    yield from measure_two_cores(files[: 2 if setting.quick else 4], setting.folder / "two", setting.repeats)
     shards = write_large_set(files, setting)
     yield from run_pinned(measure_parquet, shards, setting.folder, setting.repeats)
     yield from run_pinned(measure_windows, shards, setting.folder, setting.repeats)
@@ -206,7 +206,7 @@ def _source(audio: StemAudio, folder: Path, number: int) -> StemSource:
 
 def write_large_set(files: Sequence[Path], setting: Setting) -> Path:
     """A shard set of the files, repeated until it holds more codes than a processor's cache."""
-    least = (32 if setting.quick else 64) << 20
+    least = (16 if setting.quick else 64) << 20
     folder, tracks = setting.folder / "large", setting.folder / "tracks"
     folder.mkdir()
     tracks.mkdir()

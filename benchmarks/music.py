@@ -21,7 +21,7 @@ WRITTEN_FRAMES = 1 << 14
 def gather_music(setting: Setting) -> list[Path]:
     """The files to measure with, four at least. Raises FileNotFoundError on a folder without audio."""
     if setting.audio is None:
-        files = render_music(setting.folder, *((2, 8, 24) if setting.quick else (4, 60, 4)))
+        files = render_music(setting.folder, *((2, 8, 16) if setting.quick else (4, 60, 4)))
         return (files * 2)[:4]
     files = sorted(path for path in setting.audio.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     if not files:

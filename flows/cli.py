@@ -271,7 +271,9 @@ def main() -> None:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in STORES:
             raise
-        print(f"waveband: a remote store cannot be used: {error}; nothing is lost, run again", file=sys.stderr)
+        print(
+            f"waveband: a remote store cannot be used: {error}; nothing is lost, run again", file=sys.stderr
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.ledger import DirectLedger, Ledger
 from tasks.examine import examine
-from tasks.ingest import ingest, song_record
+from tasks.ingest import ingest, song_files, song_record
 from tasks.plan import BandPlan, IngestedSong, Prepared, plan_band
 from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
 from tasks.separate import check_separator, digest_weights, separate
@@ -52,8 +52,17 @@ def prepare_band(place: Workspace, listing: Listing, settings: Config, ledger: L
     known = known_splits(place, settings.segmentation.heldout_share)
     plan = plan_band(place, ingested, settings, known, examinations)
     plan.set_aside = [(item.path, item.reason) for item in scan.set_aside]
+    return Prepared(scan, name_files(scan, listing), ingested, examinations, plan)
+
+
+def name_files(scan: Scan, listing: Listing) -> dict[Path, str]:
+    """How each file is called: by its name in the input, or as a manifest would name it."""
     names = {listing.path(name): name for name in listing.names}
-    return Prepared(scan, names, ingested, examinations, plan)
+    below = listing.root.rstrip("/") + "/"
+    for song in scan.songs:
+        for path in song_files(song):
+            names.setdefault(path, listing.address(path).removeprefix(below))
+    return names
 
 
 def holds_finished_tracks(scan: Scan, track_stem: str) -> bool:

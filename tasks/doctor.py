@@ -41,6 +41,7 @@ from wavenet.evaluation.doctor import (
     report_json,
 )
 from wavenet.evaluation.doctor_page import PageExtras, write_doctor_page
+from wavenet.evaluation.doctor_tables import find_near_pairs
 from wavenet.files import digest_folder, digest_json, new_folder, publish_folder, write_json
 
 PAGE, JSON = "doctor.html", "doctor.json"
@@ -98,7 +99,7 @@ def make_report(
             files=files,
             totals=_totals(files, prepared.plan, config),
             quantization=_copy_clips(place, floors, folder),
-            warnings=[*prepared.plan.notes, *_warnings(prepared.plan)],
+            warnings=[*prepared.plan.notes, *_warnings(prepared.plan, files)],
             config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         )
         write_json(folder / JSON, report_json(report))
@@ -262,12 +263,17 @@ def _end_seconds(outcome: StemOutcome, config: Config) -> float:
     return outcome.kept_seconds - splits.count("train") * segment_seconds
 
 
-def _warnings(plan: BandPlan) -> list[str]:
+def _warnings(plan: BandPlan, files: Sequence[FileReport]) -> list[str]:
     """What a person should know before anything is trained."""
     warnings = []
     for stem, tracks in plan.stems.items():
         if all(track.end_heldout or track.split != "heldout" for track in tracks):
             warnings.append(f"{stem}: too few tracks to hold one out; the end of each is held out instead")
+    if leaks := [pair for pair in find_near_pairs(files) if pair.other_split]:
+        warnings.append(
+            f"nearly the same recordings lie in different splits ({len(leaks)}, such as {leaks[0].first} and "
+            f"{leaks[0].second}), so that a model is judged on what it has learned by heart"
+        )
     if not plan.stems:
         warnings.append("nothing is left to train on")
     return warnings

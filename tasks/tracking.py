@@ -286,6 +286,7 @@ def log_doctor(uri: str, run_id: str, output: DoctorOutput) -> None:
             client.log_metric(run_id, f"data/{_metric_name(stem)}/{split}_minutes", seconds / 60)
 
 
+@_never_fatal
 def log_to_run_under_way(workspace: Workspace, output: DoctorOutput) -> str | None:
     """Log to the run that MLFLOW_RUN_ID names, if it names one. Returns its id."""
     run_id = os.environ.get("MLFLOW_RUN_ID")

@@ -56,3 +56,22 @@ def start_waveband():
 def waveband(start_waveband, tmp_path):
     """Start `waveband` in this test's folder."""
     return functools.partial(start_waveband, tmp_path)
+
+
+@pytest.fixture
+def ledgers(monkeypatch):
+    """The ledgers of the commands that follow and need no Prefect, doctor and prepare: one each."""
+    import flows.doctor
+    import flows.prepare
+    from flows.ledger import DirectLedger
+
+    kept = []
+
+    class KeptLedger(DirectLedger):
+        def __init__(self):
+            super().__init__()
+            kept.append(self)
+
+    for module in (flows.doctor, flows.prepare):
+        monkeypatch.setattr(module, "DirectLedger", KeptLedger)
+    return kept

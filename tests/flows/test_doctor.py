@@ -1,28 +1,24 @@
 """The doctor, through its own command: what it says of each file is what a run does with it."""
 
-import base64
-import contextlib
 import json
+import re
 import shutil
-import socket
 import subprocess
-import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import soxr
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-import flows.doctor
-import flows.prepare
 from flows.cli import app
 from flows.doctor import examine_input
-from flows.ledger import DirectLedger
 from flows.prepare import prepare_shards
 from tasks.doctor import DoctorOutput
 from wavenet.data.shards.format import read_manifest
@@ -31,6 +27,7 @@ from wavenet.data.splits import ALL_SPLITS
 from wavenet.errors import NoAudioError
 from wavenet.evaluation.doctor import report_json
 
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 RATE = 16000
 CONFIG = """
 ingest: {sample_rate: 6000, workers: 2}
@@ -138,21 +135,6 @@ def album(examine) -> Examined:
     return examine(write_album)
 
 
-@pytest.fixture
-def ledgers(monkeypatch) -> list[DirectLedger]:
-    """The ledgers of the commands that follow."""
-    kept = []
-
-    class KeptLedger(DirectLedger):
-        def __init__(self) -> None:
-            super().__init__()
-            kept.append(self)
-
-    for module in (flows.doctor, flows.prepare):
-        monkeypatch.setattr(module, "DirectLedger", KeptLedger)
-    return kept
-
-
 def call(*arguments, environment=None):
     """`waveband` in this process."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
@@ -183,42 +165,37 @@ def test_totals_are_those_of_the_rows(album, songs):
         assert [totals.num_kept, totals.num_partial, totals.num_dropped] == [
             verdicts.count(verdict) for verdict in ("kept", "partial", "dropped")
         ]
-        for stem, splits in totals.seconds.items():
-            for split, seconds in splits.items():
-                mine = [row.kept_seconds for row in rows if (row.stem, row.split) == (stem, split)]
-                assert seconds == pytest.approx(sum(mine))
+        for stem, seconds in totals.seconds.items():
+            kept = [row.kept_seconds for row in rows if row.stem == stem and row.verdict != "dropped"]
+            assert sum(seconds.values()) == pytest.approx(sum(kept))
 
 
 def test_what_the_doctor_says_is_what_is_prepared(album, songs, ledgers):
     for one in (album, songs):
         places = prepare_shards(str(one.input), [str(one.config)], [], one.workspace)
         assert {name.split("-")[0] for name in ledgers[-1].ran} == {"shards"}
+        told = {(row.track, row.stem): row for row in one.rows.values() if row.verdict != "dropped"}
         found = {}
         for stem, place in places.items():
+            manifest = read_manifest(Path(place))
             for split in ALL_SPLITS:
-                for row in read_shards(Path(place), split).itertuples():
-                    found.setdefault((row.track, stem, split), []).append((row.start_sample, row.num_samples))
-        told = {
-            (row.track, row.stem, row.split): row
-            for row in one.rows.values()
-            if row.verdict != "dropped"
-        }  # fmt: skip
-        assert set(found) == set(told)
-        for key, segments in found.items():
-            rate = read_manifest(Path(places[key[1]])).sample_rate
-            assert regions_of(segments) == [
-                (round(start * rate), round(end * rate)) for start, end in told[key].kept
-            ]
+                seconds = one.output.report.totals.seconds[stem][split]
+                assert manifest.num_samples(split) == pytest.approx(seconds * manifest.sample_rate, abs=1)
+            for track in manifest.tracks:
+                assert told[track.track, stem].split == track.split
+                found[track.track, stem] = regions_of(Path(place), track.track)
+        assert found == {key: row.kept for key, row in told.items()}
 
 
-def regions_of(segments):
-    """(start, end) samples of segments, neighbours joined."""
-    regions = []
-    for start, length in sorted(segments):
+def regions_of(place: Path, track: str) -> list[tuple[float, float]]:
+    """(start, end) seconds of what a shard set holds of a track, neighbouring segments joined."""
+    rate, regions = read_manifest(place).sample_rate, []
+    rows = pd.concat([read_shards(place, split) for split in ALL_SPLITS]).query("track == @track")
+    for row in rows.sort_values("start_sample").itertuples():
+        start, end = row.start_sample / rate, (row.start_sample + row.num_samples) / rate
         if regions and regions[-1][1] == start:
-            regions[-1] = (regions[-1][0], start + length)
-        else:
-            regions.append((start, start + length))
+            start = regions.pop()[0]
+        regions.append((start, end))
     return regions
 
 
@@ -451,3 +428,87 @@ def test_what_is_prepared_is_verified_and_a_flipped_byte_is_found(album):
     assert f"{place}: whole" in flipped.output
     assert f"{copy}: 1 problems" in flipped.output
     assert f"  {shard.name}: " in flipped.output
+
+
+class Browser:
+    """Headless Chromium, spoken to as WebDriver has it (W3C): one page, its console and its requests."""
+
+    def __init__(self, driver: str, profile: Path) -> None:
+        switches = ["headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage",
+                    "disable-background-networking", f"user-data-dir={profile}"]  # fmt: skip
+        options = {"args": [f"--{switch}" for switch in switches], "binary": CHROMIUM}
+        logs = {"browser": "ALL", "performance": "ALL"}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": logs}
+        self._driver = driver
+        self._session = self._post("/session", capabilities={"alwaysMatch": wanted})["sessionId"]
+
+    def open(self, url: str) -> None:
+        self._post(f"/session/{self._session}/url", url=url)
+
+    def ask(self, script: str) -> Any:
+        """What a script hands to `done`."""
+        script = f"const done = arguments[0]; {script}"
+        return self._post(f"/session/{self._session}/execute/async", script=script, args=[])
+
+    @property
+    def console(self) -> list[str]:
+        return [entry["message"] for entry in self._log("browser")]
+
+    def requests_of(self, page: str) -> list[str]:
+        """Addresses that a page asked for, its own among them."""
+        events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
+        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [params["request"]["url"] for params in sent if params["documentURL"] == page]
+
+    def close(self) -> None:
+        urllib.request.urlopen(
+            urllib.request.Request(f"{self._driver}/session/{self._session}", method="DELETE"), timeout=30
+        )
+
+    def _log(self, kind: str) -> list[dict]:
+        return self._post(f"/session/{self._session}/se/log", type=kind)
+
+    def _post(self, path: str, **body: Any) -> Any:
+        request = urllib.request.Request(f"{self._driver}{path}", json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A browser with a profile of its own."""
+    server = subprocess.Popen([CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
+    try:
+        port = next(
+            found[1] for line in server.stdout if (found := re.search(r"successfully on port (\d+)", line))
+        )
+        browser = Browser(f"http://127.0.0.1:{port}", tmp_path / "profile")
+        yield browser
+        browser.close()
+    finally:
+        server.terminate()
+        server.wait(20)
+        server.stdout.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed")
+def test_a_browser_plays_the_page_without_a_complaint_and_without_another_file(songs, tmp_path, browser):
+    page = Path(shutil.copy(songs.output.page, tmp_path / "alone.html")).as_uri()
+    browser.open(page)
+    durations = browser.ask("""
+        const players = [...document.querySelectorAll("audio")];
+        const heard = player => new Promise((known, failed) => {
+            player.onloadedmetadata = () => known(player.duration);
+            player.onerror = () => known(String(player.error.message || "no sound"));
+            player.preload = "metadata";
+            player.load();
+        });
+        Promise.all(players.map(heard)).then(done);
+    """)
+    assert len(durations) == 3 * (1 + 5 + 4) + 1  # row and column of each stem's floor, and the cut
+    assert sorted(set(durations)) == [4.0, 5.0, pytest.approx(5.0, abs=1.0)]
+    assert browser.console == []
+    requests = browser.requests_of(page)
+    assert page in requests
+    assert [url for url in requests if url != page and not url.startswith("data:")] == []

@@ -221,11 +221,9 @@ DAMAGES: list[Damage] = [
 ]  # fmt: skip
 
 
-def lie(content: bytes, field: Field, rng: np.random.Generator) -> bytes | None:
+def lie_about(content: bytes, field: Field, rng: np.random.Generator) -> bytes:
     """A header with another number in a field: none, the least, the most, half of it, or one that is near."""
     place = content.find(field.mark)
-    if place < 0:
-        return None
     start, end = place + field.offset, place + field.offset + field.num_bytes
     truth, size = content[start:end], field.num_bytes
     near = bytes(byte ^ 3 if byte else 0 for byte in truth)
@@ -275,10 +273,10 @@ def variants(name: str, seed: int) -> Iterator[tuple[str, bytes]]:
     yield f"{name} swapped.{'mp3' if one.suffix != 'mp3' else 'wav'}", encode()
     fields = [field for field in one.fields if encode().find(field.mark) >= 0]
     for number in rng.permutation(len(fields))[:FIELDS_A_FORMAT]:
-        for time in range(LIES_A_FIELD):
-            content = lie(encode(), fields[number], rng)
+        for lie in range(LIES_A_FIELD):
+            content = lie_about(encode(), fields[number], rng)
             repaired = restore_checksums(content) if name in {"ogg", "opus"} else content
-            yield f"{name} field {number} lie {time}.{one.suffix}", repaired
+            yield f"{name} field {number} lie {lie}.{one.suffix}", repaired
 
 
 def write_variants(folder: Path, seed: int) -> None:

@@ -99,17 +99,18 @@ class WindowSampler:
         self.batch_size, self.seed = batch_size, seed
         places = [len(run.codes) - self.window_length + 1 for run in self.runs]
         self.ends = np.cumsum(places)
+        self.begins = self.ends - places
 
     def batch(self, step: int) -> NDArray[np.integer]:
         """The windows of a step, (batch_size, receptive_field + scored_length) codes."""
         generator = np.random.default_rng([self.seed, step])
         places = generator.integers(self.ends[-1], size=self.batch_size)
-        return np.stack([self._window(int(place)) for place in places])
-
-    def _window(self, place: int) -> Codes:
-        index = int(np.searchsorted(self.ends, place, side="right"))
-        start = place - (int(self.ends[index - 1]) if index else 0)
-        return self.runs[index].codes[start : start + self.window_length]
+        chosen = np.searchsorted(self.ends, places, side="right")
+        starts = places - self.begins[chosen]
+        windows = np.empty((self.batch_size, self.window_length), self.runs[0].codes.dtype)
+        for window, run, start in zip(windows, chosen.tolist(), starts.tolist(), strict=True):
+            window[:] = self.runs[run].codes[start : start + self.window_length]
+        return windows
 
 
 def tile_windows(runs: list[CodeRun], receptive_field: int, scored_length: int) -> Iterator[Codes]:

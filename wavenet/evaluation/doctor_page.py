@@ -19,7 +19,6 @@ from wavenet.evaluation.doctor import DoctorReport, FileReport
 from wavenet.evaluation.doctor_tables import (
     SAME_REASON,
     SPLIT_NAMES,
-    NearPair,
     doctor_table,
     find_near_pairs,
     find_splits,
@@ -95,10 +94,6 @@ class _View:
     def longest_seconds(self) -> float:
         """Of the stem that there is most of; the bars are drawn against it."""
         return max((sum(splits.values()) for splits in self.report.totals.seconds.values()), default=0.0)
-
-    @property
-    def leaks(self) -> list[NearPair]:
-        return [pair for pair in self.pairs if pair.other_split]
 
     @property
     def warned(self) -> list[FileReport]:
