@@ -226,7 +226,7 @@ def print_set_aside(set_aside: list[tuple[str, str]]) -> None:
     for name, reason in told:
         print(f"set aside  {printable(name)}: {printable(reason)}")
     if others := len(set_aside) - len(told):
-        print(f"{others} other files are no audio by their name; the report lists them")
+        print(f"not audio by their name: {others} more, listed in the report")
 
 
 def printable(text: str) -> str:
