@@ -81,12 +81,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """What happens to each file and how good the setting can sound, before anything is trained."""
-    from wavenet.config import load_config
-
-    load_config(config, overrides or [])
-    check_path("the input", input)
-    check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    begin("the input", input, config, overrides or [], workspace)
     from flows.doctor import examine_input
     from tasks.tracking import log_to_run_under_way
     from tasks.workspace import Workspace
@@ -111,12 +106,7 @@ def prepare(
     as_json: JsonOption = False,
 ) -> None:
     """From a folder of records to Parquet shards, one set a stem, and no further."""
-    from wavenet.config import load_config
-
-    load_config(config, overrides or [])
-    check_path("the input", input)
-    check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    begin("the input", input, config, overrides or [], workspace)
     from flows.prepare import prepare_shards
 
     places = prepare_shards(input, config, overrides or [], workspace)
@@ -152,12 +142,7 @@ def run_pipeline(
     input: str, config: list[str], overrides: list[str], workspace: Path, retrain: list[str], as_json: bool
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
-    from wavenet.config import load_config
-
-    load_config(config, overrides)  # a typing error is told before any service starts
-    check_path("--input", input)
-    check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    begin("--input", input, config, overrides, workspace)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.build_and_train import build_and_train
@@ -169,6 +154,16 @@ def run_pipeline(
     print_result(result, workspace)
     if as_json:
         print(json.dumps(summary(result), ensure_ascii=False))
+
+
+def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: Path) -> None:
+    """Refuse what cannot work before anything starts, and set what services read when imported."""
+    from wavenet.config import load_config
+
+    load_config(config, overrides)
+    check_path(option, input)
+    check_path("--workspace", workspace)
+    prepare_environment(workspace)
 
 
 def check_path(option: str, path: Path | str) -> None:

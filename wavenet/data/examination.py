@@ -5,7 +5,6 @@ Reads working audio, writes fingerprints beside each other into a folder. Knows 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from wavenet.audio.fingerprint import fingerprint_blocks
 from wavenet.audio.io import mix_down, read_blocks
 from wavenet.audio.loudness import LoudnessMeter
+from wavenet.audio.resampling import sum_blocks
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def examine_track(stems: Mapping[str, Path], sample_rate: int, folder: Path) -> 
         prints[stem] = f"{number}.npy"
         loudness[stem] = _measure_stem(path, sample_rate, folder / prints[stem])
     total, peak = LoudnessMeter(sample_rate), 0.0
-    for block in _sum_blocks(list(stems.values())):
+    for block in sum_blocks([read_blocks(path) for path in stems.values()]):
         total.add(block)
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
     return Examination(loudness, total.loudness(), peak, prints)
@@ -54,13 +54,3 @@ def _measure_stem(path: Path, sample_rate: int, print_path: Path) -> float | Non
 
     np.save(print_path, fingerprint_blocks(metered(), sample_rate), allow_pickle=False)
     return meter.loudness()
-
-
-def _sum_blocks(paths: list[Path]) -> Iterator[NDArray[np.float32]]:
-    """The sum of files of one rate, (frames, channels), silent where one has ended."""
-    for blocks in zip_longest(*map(read_blocks, paths)):
-        there = [block for block in blocks if block is not None]
-        total = np.zeros_like(max(there, key=len))
-        for block in there:
-            total[: len(block)] += block
-        yield total

@@ -3,9 +3,8 @@
 Knows nothing of codes or Parquet. Streams: memory does not grow with the length of a track.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from wavenet.audio.io import mix_down, read_blocks, resample_blocks, sample_rate_of
 from wavenet.audio.quantization import Quantizer
+from wavenet.audio.resampling import sum_blocks
 from wavenet.data.scores import Note
 from wavenet.data.shards.format import DIMS, ROWS_A_GROUP, SAMPLES_A_GROUP, Feature
 from wavenet.data.splits import Split
@@ -82,14 +82,9 @@ def stem_blocks(source: StemSource, fmt: ShardFormat) -> Iterator[Waveform]:
 
 def other_blocks(source: StemSource, fmt: ShardFormat) -> Iterator[Waveform]:
     """The sum of the track's other stems, silent where there are none."""
-    streams = [cut_blocks(_working_blocks(path, fmt), fmt.segment_length) for path in source.others]
-    silence = cut_blocks(_silence(count_samples(source, fmt) + fmt.segment_length), fmt.segment_length)
-    for blocks in zip_longest(silence, *streams):
-        there = [block for block in blocks if block is not None]
-        total = np.zeros(max(map(len, there)), np.float32)
-        for block in there:
-            total[: len(block)] += np.float32(source.gain) * block
-        yield total
+    silence = _silence(count_samples(source, fmt) + fmt.segment_length)
+    for block in sum_blocks([silence, *(_working_blocks(path, fmt) for path in source.others)]):
+        yield np.float32(source.gain) * block
 
 
 def _silence(num_samples: int) -> Iterator[Waveform]:
@@ -104,19 +99,3 @@ def _working_blocks(path: Path, fmt: ShardFormat) -> Iterator[Waveform]:
     rate = sample_rate_of(path)
     for block in resample_blocks(mono, rate, fmt.sample_rate, 1, quality=fmt.resample_quality):
         yield block[:, 0]
-
-
-def cut_blocks(blocks: Iterable[Waveform], length: int) -> Iterator[Waveform]:
-    """Blocks of any length as pieces of one length; the last may be shorter."""
-    waiting: list[Waveform] = []
-    num_waiting = 0
-    for block in blocks:
-        waiting.append(block)
-        num_waiting += len(block)
-        if num_waiting >= length:
-            joined = np.concatenate(waiting)
-            whole = len(joined) // length * length
-            yield from joined[:whole].reshape(-1, length)
-            waiting, num_waiting = [joined[whole:]], len(joined) - whole
-    if num_waiting:
-        yield np.concatenate(waiting)

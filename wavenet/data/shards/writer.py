@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavenet.audio.quantization import NoiseMeter
+from wavenet.audio.resampling import regroup_blocks
 from wavenet.data.segments import count_segments, keep_segments
 from wavenet.data.shards.card import write_card
 from wavenet.data.shards.format import (
@@ -23,7 +24,7 @@ from wavenet.data.shards.format import (
 )
 from wavenet.data.shards.frames import FrameReader
 from wavenet.data.shards.rows import Columns, make_table
-from wavenet.data.shards.sources import ShardFormat, StemSource, count_samples, cut_blocks, stem_blocks
+from wavenet.data.shards.sources import ShardFormat, StemSource, count_samples, stem_blocks
 from wavenet.data.shards.split_writer import SplitWriter
 from wavenet.data.splits import ALL_SPLITS, Split, split_segments
 from wavenet.files import write_text
@@ -66,7 +67,7 @@ def _write_track(
     keep, splits = _plan_segments(source, fmt)
     features = FrameReader(source, fmt)
     start = written = 0
-    for chunk in cut_blocks(stem_blocks(source, fmt), fmt.rows_a_group * fmt.segment_length):
+    for chunk in regroup_blocks(stem_blocks(source, fmt), fmt.rows_a_group * fmt.segment_length):
         first = start // fmt.segment_length
         rows = slice(first, first + count_segments(len(chunk), fmt.segment_length))
         frames = features.take(start, len(chunk))
