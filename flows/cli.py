@@ -40,6 +40,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 OverridesArgument = Annotated[list[str] | None, typer.Argument(help="section.key=value", show_default=False)]
 
 
+INTERRUPTED = 130
+"""The exit status that Typer makes of Ctrl-C, after a shell's."""
 STORES = {"botocore", "aiobotocore", "aiohttp"}
 """Packages whose errors, where nothing else has put them into words, are of a remote store."""
 TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits"}
@@ -270,9 +272,10 @@ def main() -> None:
             f"waveband: a remote store cannot be used: {error}; nothing is lost, run again", file=sys.stderr
         )
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

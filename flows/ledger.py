@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
 from tasks.caching import CACHED
+from tasks.pool import stop_workers
 from tasks.progress import Progress
 
 THREADS = 2 * (os.cpu_count() or 1)
@@ -35,10 +36,14 @@ class Ledger:
         progress = Progress(label, len(calls))
         futures: list[PrefectFuture] = [task.submit(**inputs) for inputs in calls]
         records = []
-        for inputs, future in zip(calls, futures, strict=True):
-            records.append(future.result())
-            self._note(task, inputs, future.state.name)
-            progress.advance()
+        try:
+            for inputs, future in zip(calls, futures, strict=True):
+                records.append(future.result())
+                self._note(task, inputs, future.state.name)
+                progress.advance()
+        except BaseException:  # Ctrl-C too: nobody waits for what is still being worked on
+            stop_workers()
+            raise
         return records
 
     def _note(self, task: Task, inputs: dict[str, Any], state_name: str | None) -> None:
@@ -59,8 +64,16 @@ class DirectLedger(Ledger):
     def call_all(self, label: str, task: Task, calls: Sequence[dict[str, Any]]) -> list[Any]:
         """Run a task for each of several inputs, side by side. Returns records in that order."""
         progress = Progress(label, len(calls))
-        with ThreadPoolExecutor(max_workers=THREADS) as threads:
+        threads = ThreadPoolExecutor(max_workers=THREADS)
+        try:
             futures = [threads.submit(self.call, task, **inputs) for inputs in calls]
-            for _ in as_completed(futures):
+            for future in as_completed(futures):
+                future.result()
                 progress.advance()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            stop_workers()
+            raise
+        finally:
+            threads.shutdown()
         return [future.result() for future in futures]

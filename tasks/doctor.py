@@ -31,7 +31,7 @@ from wavenet.config import Config
 from wavenet.data.examination import load_print
 from wavenet.data.floors import EXCERPT_SECONDS
 from wavenet.data.splits import ALL_SPLITS, split_segments
-from wavenet.data.tracks import CLIPPED_TO_TELL, StemAudio, Track, load_envelope
+from wavenet.data.tracks import CLIPPED_TO_TELL, WITHOUT_MIXTURE, StemAudio, Track, load_envelope
 from wavenet.evaluation.doctor import (
     DoctorReport,
     FileReport,
@@ -140,7 +140,7 @@ def _song_rows(
             told = [*row.warnings, *_separation_notes(one.track.track)]
             rows.append(replace(row, loudness_lufs=loudness, near_duplicates=near, warnings=told))
     if song.mixture is not None:
-        rows.append(_mixture_row(prepared.name_of(song.mixture.path), decoded.residual_db))
+        rows.append(_mixture_row(prepared.name_of(song.mixture.path), decoded))
     return rows
 
 
@@ -155,10 +155,17 @@ def _separation_notes(track: Track) -> list[str]:
     return [f"separated: {', '.join(stems)}{left}"]
 
 
-def _mixture_row(path: str, residual_db: float | None) -> FileReport:
-    left = "" if residual_db is None else f"; what they leave of it: {residual_db:.0f} dB"
-    reason = f"compared with the sum of its stems, not trained on{left}"
-    return FileReport(path=path, verdict="kept", reason=reason)
+def _mixture_row(path: str, track: Track) -> FileReport:
+    """A mixture is only there to be compared with; where it could not be, why."""
+    if track.residual_db is not None:
+        left = f"what they leave of it: {track.residual_db:.0f} dB"
+        reason = f"compared with the sum of its stems, not trained on; {left}"
+        return FileReport(path=path, verdict="kept", reason=reason)
+    unread = [note for note in track.notes if note.endswith(WITHOUT_MIXTURE)]
+    alone = (
+        "not compared with its stems: some of them cannot be used" if track.set_aside else "silent throughout"
+    )
+    return FileReport(path=path, verdict="dropped", reason=next(iter(unread), alone))
 
 
 def _row(

@@ -11,7 +11,7 @@ from tasks.workspace import Workspace
 from wavenet.audio.decoding import AudioSource
 from wavenet.data.listing import Listing
 from wavenet.data.songs import Song
-from wavenet.data.tracks import StemAudio, Track, WorkingFormat, decode_stem, make_track
+from wavenet.data.tracks import WITHOUT_MIXTURE, StemAudio, Track, WorkingFormat, decode_stem, make_track
 from wavenet.errors import AudioDecodeError
 from wavenet.files import digest_file, digest_json
 
@@ -107,7 +107,7 @@ def _make_apart(
         )
     except AudioDecodeError as error:
         track = make_track(stems, set_aside, None, folder, form)
-        return replace(track, notes=[*track.notes, f"{error}; the stems are used without it"])
+        return replace(track, notes=[*track.notes, f"{error}; {WITHOUT_MIXTURE}"])
 
 
 def decode_stems(

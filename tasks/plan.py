@@ -215,7 +215,7 @@ def _why_not(stem: str, seconds: float, sounding: Regions, track: Track, config:
     least = (field + 1) / config.ingest.sample_rate
     if seconds < least:
         return (
-            f"{seconds:.2f} s is shorter than what a model of it hears at once ({least:.2f} s); "
+            f"{seconds:.3g} s is shorter than what a model of it hears at once ({least:.3g} s); "
             "lower model.dilation_cycle or model.num_cycles, or drop the file"
         )
     if not sounding:

@@ -17,13 +17,14 @@ from collections.abc import Callable
 from multiprocessing import forkserver
 from typing import Any, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from wavenet.errors import AudioDecodeError
 
 PR_SET_PDEATHSIG = 1
 Result = TypeVar("Result")
 _opening = threading.Lock()
+_under_way: set[ProcessFuture] = set()
 
 
 class WorkerLostError(AudioDecodeError):
@@ -36,11 +37,13 @@ def run_apart(
     """Call a module's function in a process of the pool and wait. The arguments are pickled to it.
 
     timeout: seconds, from when it starts. what: what is being read, for the message. Raises what the
-    function raises, and WorkerLostError where the process died or did not end.
+    function raises, WorkerLostError where the process died or did not end, and CancelledError where
+    `stop_workers` was called meanwhile.
     """
     with _opening:  # or threads that come at once would each open a pool
         pool = _pool(workers or os.cpu_count() or 1)
     future = pool.schedule(_run, args=(function, args), timeout=timeout)
+    _under_way.add(future)
     try:
         return future.result()
     except TimeoutError as error:
@@ -54,6 +57,14 @@ def run_apart(
             f"{what}: the process that read it broke down (exit status {error.exitcode}); copy or export it "
             "again, or give it more memory"
         ) from None
+    finally:
+        _under_way.discard(future)
+
+
+def stop_workers() -> None:
+    """End what is under way, for somebody who does not want to wait for it: those calls raise."""
+    for future in list(_under_way):
+        future.cancel()
 
 
 def _run(function: Callable[..., Result], args: tuple) -> Result:

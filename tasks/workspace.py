@@ -15,6 +15,7 @@ Knows nothing of what is stored.
 import fcntl
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,13 @@ from pydantic import BaseModel, ConfigDict
 
 from wavenet.data.shards.storage import is_url, open_location
 from wavenet.files import new_folder, publish_folder
+
+_locks: dict[Path, threading.Lock] = {}
+
+
+def _in_this_process(path: Path) -> threading.Lock:
+    """The lock of a name among threads, which need not be told that one of them makes what others want."""
+    return _locks.setdefault(path, threading.Lock())
 
 
 class Workspace(BaseModel):
@@ -58,9 +66,9 @@ class Workspace(BaseModel):
 
         An flock: the system frees it when its holder dies, so kill -9 leaves nothing behind.
         """
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / name).open("w") as stream:
+        path = self.root / "locks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _in_this_process(path), path.open("w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -361,6 +361,9 @@ def test_nothing_half_written_is_left(outcome):
     hidden = [path for path in everything if any(part.startswith(".") for part in path.parts)]
     assert [str(path) for path in hidden] == [WORKSPACE_MARK]
     assert list(outcome.workspace.glob("work/*")) == []
+    decoded = [row for row in outcome.rows if row["seconds"] is not None]
+    assert len(list(outcome.workspace.glob("store/tracks/*/*.wav"))) == len(decoded)
+    assert len(list(outcome.workspace.glob("store/tracks/*/*.npy"))) == len(decoded)
 
 
 def test_what_is_published_is_whole_and_finite(outcome):

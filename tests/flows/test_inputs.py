@@ -1,6 +1,8 @@
 """Inputs that grow, and inputs that lie elsewhere: no more is done than what is new."""
 
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,29 @@ def test_one_more_file_among_thirty_decodes_one(prepare, tmp_path, write_tone, l
     assert {track.track for track in after.tracks} - {track.track for track in before.tracks} == {
         "15 and a half"
     }
+
+
+def test_ctrl_c_stops_at_once_and_the_next_command_goes_on(
+    prepare, waveband, tmp_path, write_tone, tiny, workspace, ledgers
+):
+    for number in range(150):
+        write_tone(tmp_path / "album" / f"{number:03d}.wav", 60 + 7 * number, seconds=0.5)
+
+    def decoded():
+        return len(list(workspace.glob("results/ingest-*.json")))
+
+    process = waveband("doctor", tmp_path / "album", "--config", tiny, "--workspace", workspace)
+    end = time.monotonic() + 60
+    while decoded() < 5 and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.endswith("waveband: stopped; run the same command to go on\n")
+    assert "Traceback" not in told
+    assert 5 <= (done := decoded()) < 150
+    prepare(tmp_path / "album")
+    assert len(names(ledgers[-1].ran, "ingest")) == 150 - done
 
 
 def sides(manifests):

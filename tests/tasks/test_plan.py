@@ -93,7 +93,7 @@ def test_what_is_shorter_than_a_context_and_a_sample_is_dropped(place, ingest, n
     assert one.verdict == verdict
     if verdict == "dropped":
         assert one.reason.startswith(
-            "0.01 s is shorter than what a model of it hears at once (0.01 s); lower m"
+            f"{num_samples / RATE:g} s is shorter than what a model of it hears at once (0.0085 s); lower m"
         )
 
 

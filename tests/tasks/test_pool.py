@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -70,6 +70,24 @@ def test_a_crash_or_a_hang_costs_its_own_call_and_no_other():
     assert [place for place, one in enumerate(outcomes) if isinstance(one, str)] == [3, 12, 13, 30]
     assert "exit status 7" in told[0]
     assert "took longer" in told[3]
+
+
+def test_what_is_stopped_ends_at_once_and_later_calls_go_on():
+    with ThreadPoolExecutor(3) as threads:
+        futures = [threads.submit(run, time.sleep, 600, timeout=900) for _ in range(3)]  # one has to wait
+        assert wait_until(lambda: len(pool._under_way) == 3)
+        before = time.monotonic()
+        pool.stop_workers()
+        told = [future.exception(timeout=30) for future in futures]
+    assert [type(error) for error in told] == [CancelledError] * 3
+    assert time.monotonic() - before < 20
+    assert not pool._under_way
+    assert run(divmod, 17, 5) == (3, 2)
+
+
+def test_c_libraries_write_nothing_amid_the_progress_and_python_still_does():
+    assert os.path.samestat(run(os.fstat, 2), os.stat(os.devnull))
+    assert run(eval, "__import__('sys').stderr.fileno()") != 2
 
 
 def test_exceptions_of_the_function_come_back_as_they_are(tmp_path):

@@ -211,7 +211,8 @@ def test_the_receptive_field_of_the_papers_cycle():
 
 def test_a_segments_length_is_in_samples():
     config = load_config(overrides=["segmentation.segment_seconds=0.3", "ingest.sample_rate=11025"])
-    assert config.segment_length == 3308  # 3307.5
+    assert config.segment_length == 3410  # 3307.5, made whole frames of 110 samples
+    assert config.segment_length % config.hop_length == 0
 
 
 @given(st.integers(1, 360000), st.sampled_from([8000, 10000, 16000, 44100]))
@@ -281,3 +282,16 @@ def test_what_is_loaded_can_be_written_and_loaded_again(tmp_path):
     path = write_yaml(tmp_path, config.model_dump_json())
     assert load_config([path]) == config
     assert isinstance(config.separation, SeparationConfig)
+
+
+def test_a_segment_is_twice_the_longest_receptive_field_if_it_is_not_configured():
+    overrides = ["model.dilation_cycle=10", "stems.bass.model.num_cycles=4"]
+    config = load_config([], overrides)
+    longest = config.for_stem("bass").model.receptive_field
+    assert config.receptive_field == longest == 4093
+    assert 2 * longest <= config.segment_length < 2 * longest + config.hop_length
+
+
+def test_a_segment_of_a_tiny_model_is_a_quarter_of_a_second():
+    config = load_config([], ["model.dilation_cycle=2", "model.num_cycles=1"])
+    assert config.segment_length == 4000

@@ -22,6 +22,8 @@ SAME_LENGTH_SECONDS = 0.05
 """Stems of a song that differ by no more than this are of one length."""
 CLIPPED_TO_TELL = 0.001
 """A file with a larger share of samples at full scale was clipped before it came here."""
+WITHOUT_MIXTURE = "the stems are used without it"
+"""How a note ends where a mixture cannot be read."""
 RESIDUAL = "residual.wav"
 """What the stems do not explain of a mixture, beside them."""
 
@@ -94,7 +96,7 @@ def make_track(
         try:
             residual = _residual(folder, stems, mixture, form)
         except AudioDecodeError as error:
-            notes.append(f"{error}; the stems are used without it")
+            notes.append(f"{error}; {WITHOUT_MIXTURE}")
     return Track(
         track_id=track_id(stems),
         sample_rate=form.sample_rate,
