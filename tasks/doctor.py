@@ -28,7 +28,7 @@ from wavenet.audio.decoding import AudioFacts, AudioSource
 from wavenet.audio.fingerprint import NearDuplicate, find_near_duplicates
 from wavenet.audio.io import ENVELOPE_SECONDS
 from wavenet.config import Config
-from wavenet.data.examination import load_print
+from wavenet.data.examination import Examination, load_print
 from wavenet.data.floors import EXCERPT_SECONDS
 from wavenet.data.splits import ALL_SPLITS, split_segments
 from wavenet.data.tracks import CLIPPED_TO_TELL, WITHOUT_MIXTURE, StemAudio, Track, load_envelope
@@ -132,8 +132,8 @@ def _song_rows(
     rows = []
     for stem, sources in song.stems.items():
         outcomes = [outcome for outcome in mine if outcome.stem == stem] or mine  # mine: it was separated
-        loudness = heard.examination.loudness_lufs.get(stem) if heard else None
-        near = [copy for outcome in outcomes for copy in copies.get(outcome.name, [])]
+        loudness = _loudness(stem, heard.examination) if heard else None
+        near = _best_of_each([copy for outcome in outcomes for copy in copies.get(outcome.name, [])])
         facts = decoded.stems[stem].facts if stem in decoded.stems else []
         for source, fact in zip_longest(sources, facts):
             row = _row(prepared.name_of(source.path), one.track.name, outcomes, fact, config)
@@ -142,6 +142,16 @@ def _song_rows(
     if song.mixture is not None:
         rows.append(_mixture_row(prepared.name_of(song.mixture.path), decoded))
     return rows
+
+
+def _loudness(stem: str, heard: Examination) -> float | None:
+    """Of a file that is a stem, or was separated into all there are."""
+    return heard.loudness_lufs.get(stem, heard.sum_loudness_lufs)
+
+
+def _best_of_each(copies: list[NearCopy]) -> list[NearCopy]:
+    """One of each path: the stems of a separated track tell the same thing several times."""
+    return list({copy.path: copy for copy in sorted(copies, key=lambda copy: copy.agreement)}.values())[::-1]
 
 
 def _separation_notes(track: Track) -> list[str]:
@@ -173,7 +183,8 @@ def _row(
 ) -> FileReport:
     """What is known of a file, and what happens to all that is in it."""
     verdicts = {outcome.verdict for outcome in outcomes}
-    reasons = [o.reason if len(outcomes) == 1 else f"{o.stem}: {o.reason}" for o in outcomes]
+    alike = len({outcome.reason for outcome in outcomes}) == 1
+    reasons = [outcomes[0].reason] if alike else [f"{o.stem}: {o.reason}" for o in outcomes]
     longest = max(outcomes, key=lambda outcome: outcome.kept_seconds)
     row = FileReport(
         path=path,
@@ -229,6 +240,8 @@ def _near_copies(place: Workspace, prepared: Prepared) -> dict[str, list[NearCop
                 paths[name] = prepared.name_of(sources[0].path)
     found: dict[str, list[NearCopy]] = {}
     for pair in find_near_duplicates(prints):
+        if outcomes[pair.first].song == outcomes[pair.second].song:
+            continue  # stems of one track, of which each has a little of the others
         for name, other, sign in ((pair.first, pair.second, 1), (pair.second, pair.first, -1)):
             copy = _near_copy(pair, paths[other], outcomes[name], outcomes[other], sign)
             found.setdefault(name, []).append(copy)

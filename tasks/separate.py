@@ -36,7 +36,7 @@ def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig,
         except SeparationError as error:  # a file of the workspace tells nobody anything
             raise SeparationError(str(error).removeprefix(f"{source.name}: ")) from error
         stems = {}
-        for stem, (stats, envelope) in separation.stems.items():
+        for stem, (stats, envelope) in sorted(separation.stems.items()):  # as a record is read back
             stems[stem] = StemAudio(file=f"{stem}.wav", **vars(stats))
             save_envelope(folder / stems[stem].envelope_file, envelope)
         separated = Track(
@@ -48,8 +48,8 @@ def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig,
             notes=track.track.notes,
             residual_db=separation.residual_db,
             residual_file=RESIDUAL,
-            energy_shares=separation.energy_shares,
-            bleed=separation.bleed,
+            energy_shares=dict(sorted(separation.energy_shares.items())),
+            bleed=dict(sorted(separation.bleed.items())),
         )
         digest = digest_json([track.digest, {stem: audio.source_digest for stem, audio in stems.items()}])
         return TrackRecord(

@@ -136,6 +136,21 @@ def test_each_track_is_separated_once(prepare, album, hub, monkeypatch):
     assert separated(prepare(album)[1]) == set()
 
 
+def test_the_doctor_says_the_same_of_separated_tracks_again_and_compares_none_with_itself(
+    album, hub, tiny, workspace
+):
+    from flows.doctor import examine_input
+
+    first, again = (examine_input(str(album), [str(tiny)], ASKED, workspace) for _ in range(2))
+    assert again == first
+    for row in first.report.files:
+        assert row.stem == "bass, drums, other, vocals"
+        assert row.reason == "whole"
+        assert len([warning for warning in row.warnings if warning.startswith("separated: ")]) == 1
+        assert [copy.path for copy in row.near_duplicates if copy.path == row.path] == []
+        assert len({copy.path for copy in row.near_duplicates}) == len(row.near_duplicates)
+
+
 def test_a_setting_of_demucs_separates_anew(prepare, album, hub):
     prepare(album)
     assert separated(prepare(album, "separation.jobs=2")[1]) == set()

@@ -44,8 +44,8 @@ AUDIO_SUFFIXES = frozenset(
 BLOCK_FRAMES = 1 << 16
 BLOCK_VALUES = 1 << 20
 """Of all channels: more than 16 of them come in shorter blocks."""
-LOWEST_RATE = 1000
-"""Hz. A header that states less lies, and would make hours of minutes."""
+LOWEST_RATE, HIGHEST_RATE = 1000, 768000
+"""Hz. A header that states less lies, and would make hours of minutes; no recorder goes faster."""
 FOR_EVER = 1e9  # seconds, 31 years
 
 Waveform = NDArray[np.float32]
@@ -101,10 +101,10 @@ class AudioReader:
         self.source, self._decoder, self._tally = source, decoder, Tally()
         self.sample_rate, self.num_channels = decoder.sample_rate, decoder.num_channels
         self._block_frames = max(1, min(BLOCK_FRAMES, BLOCK_VALUES // self.num_channels))
-        if self.sample_rate < LOWEST_RATE:
+        if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
             raise AudioDecodeError(
                 f"{source.path.name}: states a rate of {self.sample_rate} Hz; expected {LOWEST_RATE} "
-                "or more; export it again or drop it"
+                f"to {HIGHEST_RATE}; export it again or drop it"
             )
 
     def blocks(self) -> Iterator[Waveform]:

@@ -230,4 +230,6 @@ def _seconds_of_tag(tag: str) -> float | None:
 def _words(error: Exception) -> str:
     """FFmpeg's reason, without the file."""
     text = getattr(error, "strerror", None) or str(error)
+    if text.startswith("Error number") or text == "Operation not permitted":  # of FFmpeg's own count
+        return "its decoder cannot read it"
     return text.strip().rstrip(".") or type(error).__name__

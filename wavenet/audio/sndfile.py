@@ -171,4 +171,6 @@ def _ends_its_stream(file: BinaryIO) -> bool:
 def _words(error: Exception) -> str:
     """libsndfile's reason, without the file."""
     text = getattr(error, "error_string", str(error)).removeprefix("Error :").strip().rstrip(".")
+    if "possibly a pipe" in text:  # what it says of an mp3 without a header
+        return "no MPEG audio found in it"
     return text or type(error).__name__

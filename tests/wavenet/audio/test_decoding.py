@@ -212,7 +212,8 @@ def test_rates_may_be_very_low_or_very_high(tmp_path, rate):
 
 def test_a_rate_that_is_none_of_audio_is_refused(tmp_path):
     path = write(tmp_path, "a.wav", make_noise(), 999)
-    assert "states a rate of 999 Hz; expected 1000 or more" in error_of(path)
+    assert "states a rate of 999 Hz; expected 1000 to 768000" in error_of(path)
+    assert "states a rate of 1000000 Hz" in error_of(write(tmp_path, "b.wav", make_noise(0.1), 1_000_000))
 
 
 def test_many_channels_come_in_shorter_blocks(tmp_path):

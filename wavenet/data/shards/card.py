@@ -22,7 +22,7 @@ MEANING = {
 
 def write_card(manifest: Manifest, folder: Path) -> None:
     """Write the card beside the shards."""
-    write_text(folder / CARD, card_text(manifest))
+    write_text(folder / CARD, card_text(manifest), flush=False)
 
 
 def card_text(manifest: Manifest) -> str:

@@ -31,7 +31,10 @@ from wavenet.files import write_text
 
 
 def write_shards(sources: Sequence[StemSource], folder: Path, fmt: ShardFormat) -> Manifest:
-    """Quantize working audio into a shard set in an empty folder. Returns its manifest."""
+    """Quantize working audio into a shard set in an empty folder. Returns its manifest.
+
+    Nothing is flushed to disk: `publish_folder` does that for the folder as a whole.
+    """
     labels = sorted({name for source in sources for name in source.labels})
     columns = Columns(make_schema(fmt.feature_specs, labels), label_columns(labels))
     writers = {split: SplitWriter(folder, split, columns.schema) for split in ALL_SPLITS}
@@ -53,7 +56,7 @@ def write_shards(sources: Sequence[StemSource], folder: Path, fmt: ShardFormat) 
         tracks=tracks,
     ).sealed()
     write_card(manifest, folder)
-    write_text(folder / MANIFEST, manifest_text(manifest))
+    write_text(folder / MANIFEST, manifest_text(manifest), flush=False)
     return manifest
 
 
