@@ -29,14 +29,13 @@ from wavenet.audio.fingerprint import NearDuplicate, find_near_duplicates
 from wavenet.audio.io import ENVELOPE_SECONDS
 from wavenet.config import Config
 from wavenet.data.examination import Examination, load_print
-from wavenet.data.floors import EXCERPT_SECONDS
+from wavenet.data.floors import EXCERPT_SECONDS, Floor
 from wavenet.data.splits import ALL_SPLITS, split_segments
 from wavenet.data.tracks import CLIPPED_TO_TELL, WITHOUT_MIXTURE, StemAudio, Track, load_envelope
 from wavenet.evaluation.doctor import (
     DoctorReport,
     FileReport,
     NearCopy,
-    QuantizationFloor,
     Totals,
     report_json,
 )
@@ -299,24 +298,13 @@ def _warnings(plan: BandPlan, files: Sequence[FileReport]) -> list[str]:
     return warnings
 
 
-def _copy_clips(place: Workspace, floors: Mapping[str, FloorRecord], folder: Path) -> list[QuantizationFloor]:
+def _copy_clips(place: Workspace, floors: Mapping[str, FloorRecord], folder: Path) -> list[Floor]:
     """The clips of all settings into the report's folder, and their rows."""
-    rows = []
+    rows: list[Floor] = []
     for number, (stem, record) in enumerate(floors.items()):
-        clips = folder / "clips" / (f"{number}-{safe_name(stem)}".rstrip("-"))
-        shutil.copytree(place.path(record.folder), clips)
-        for floor in record.floors:
-            rows.append(
-                QuantizationFloor(
-                    stem=stem,
-                    sample_rate=floor.sample_rate,
-                    quantization_channels=floor.quantization_channels,
-                    law=floor.law,
-                    snr_db=floor.snr_db,
-                    configured=floor.configured,
-                    clip=(clips / floor.clip).relative_to(folder).as_posix(),
-                )
-            )
+        clips = Path("clips", f"{number}-{safe_name(stem)}".rstrip("-"))
+        shutil.copytree(place.path(record.folder), folder / clips)
+        rows += [replace(floor, clip=(clips / floor.clip).as_posix()) for floor in record.floors]
     return rows
 
 

@@ -15,7 +15,7 @@ from tasks.ingest import score_record
 from tasks.records import ExaminationRecord, ScoreRecord, SongRecord, TrackRecord
 from tasks.workspace import Workspace
 from wavenet.audio.io import envelope_hop
-from wavenet.audio.silence import find_sounding
+from wavenet.audio.silence import find_sounding, silence_share
 from wavenet.config import Config, SegmentationConfig
 from wavenet.data.scores import read_notes
 from wavenet.data.segments import count_segments, keep_segments, kept_regions
@@ -90,8 +90,7 @@ class BandPlan(BaseModel):
     @property
     def dropped(self) -> list[tuple[str, str]]:
         """All that is not used, and why."""
-        stems = [(one.name, one.reason) for one in self.outcomes if one.verdict == "dropped"]
-        return [*self.set_aside, *_as_songs(stems, self.outcomes)]
+        return [*self.set_aside, *_name_dropped(self.outcomes)]
 
 
 @dataclass(frozen=True)
@@ -178,14 +177,13 @@ def _judge_stem(
     track = record.track
     seconds = audio.num_samples / track.sample_rate
     sounding = _find_sounding(place.path(record.folder) / audio.envelope_file, track, config)
-    heard = sum(end - start for start, end in sounding)
     outcome = StemOutcome(
         song=record.name,
         stem=stem,
         verdict="dropped",
         reason="",
         seconds=seconds,
-        silence_share=max(0.0, 1 - heard / seconds),
+        silence_share=silence_share(sounding, seconds),
     )
     if reason := _why_not(stem, seconds, sounding, track, config):
         return outcome.model_copy(update={"reason": reason})
@@ -330,8 +328,8 @@ def _short_pieces(outcomes: Iterable[StemOutcome], config: Config) -> list[str]:
     return notes
 
 
-def _as_songs(dropped: list[tuple[str, str]], outcomes: list[StemOutcome]) -> list[tuple[str, str]]:
-    """Dropped stems by name; a song whose only stem is dropped, or all for one reason, under its own."""
+def _name_dropped(outcomes: list[StemOutcome]) -> list[tuple[str, str]]:
+    """Dropped stems by name, and why; a song that is there twice under its own."""
     by_song: dict[str, set[str]] = {}
     for one in outcomes:
         by_song.setdefault(one.song, set()).add(one.reason if one.verdict == "dropped" else "")

@@ -6,6 +6,7 @@ of a setting are of the same excerpts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ Waveform = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Floor:
-    """One setting on one stem. snr_db: signal to quantization noise, None where there is no noise."""
+    """One setting on one stem. snr_db: signal to quantization noise, None where there is none (or no signal).
+
+    configured: the setting that a run would use. clip: a WAV beside whatever tells of it.
+    """
 
     stem: str
     sample_rate: int
@@ -33,7 +37,7 @@ class Floor:
     law: str
     snr_db: float | None
     configured: bool
-    clip: str  # WAV, what the setting makes of the first excerpt
+    clip: str  # what the setting makes of the first excerpt
 
 
 def settings_around(sample_rate: int, quantization_channels: int) -> list[tuple[int, int]]:
@@ -51,21 +55,30 @@ def measure_floors(
     excerpts: parts of the user's own audio, at whatever rate it has. Raises AudioDecodeError.
     """
     originals = [_read_mono(excerpt) for excerpt in excerpts]
+    settings = settings_around(sample_rate, quantizer.quantization_channels)
     floors = []
-    for rate, levels in settings_around(sample_rate, quantizer.quantization_channels):
-        one = Quantizer(quantizer.law, levels, quantizer.dither)
-        noise, clip = NoiseMeter(one), f"{rate}-{levels}.wav"
-        for number, (waveform, source_rate) in enumerate(originals):
-            resampled = soxr.resample(waveform, source_rate, rate, quality="HQ")
-            codes = one.encode(resampled, seed=number)
-            noise.add(resampled, codes)
-            if number == 0:
-                write_audio(folder / clip, one.decode(codes)[: round(CLIP_SECONDS * rate)], rate)
-        here = (rate, levels) == (sample_rate, quantizer.quantization_channels)
-        floors.append(
-            Floor(stem, rate, levels, quantizer.law, _rounded(noise.signal_to_noise_db), here, clip)
-        )
+    for rate, of_rate in groupby(settings, key=lambda setting: setting[0]):
+        resampled = [
+            soxr.resample(sound, source_rate, rate, quality="HQ") for sound, source_rate in originals
+        ]
+        for _, levels in of_rate:
+            one = Quantizer(quantizer.law, levels, quantizer.dither)
+            clip = f"{rate}-{levels}.wav"
+            snr_db = _pass_through(one, resampled, rate, folder / clip)
+            here = (rate, levels) == (sample_rate, quantizer.quantization_channels)
+            floors.append(Floor(stem, rate, levels, quantizer.law, snr_db, here, clip))
     return floors
+
+
+def _pass_through(quantizer: Quantizer, sounds: list[Waveform], sample_rate: int, clip: Path) -> float | None:
+    """Signal to quantization noise over all sounds, in dB; what is heard of the first goes into the clip."""
+    noise = NoiseMeter(quantizer)
+    for number, sound in enumerate(sounds):
+        codes = quantizer.encode(sound, seed=number)
+        noise.add(sound, codes)
+        if number == 0:
+            write_audio(clip, quantizer.decode(codes)[: round(CLIP_SECONDS * sample_rate)], sample_rate)
+    return _rounded(noise.signal_to_noise_db)
 
 
 def _read_mono(source: AudioSource) -> tuple[Waveform, int]:

@@ -72,14 +72,9 @@ def decode_stem(stem: str, sources: Sequence[AudioSource], folder: Path, form: W
     stats, envelope = convert_audio(
         sources, folder / file, form.sample_rate, form.num_channels, form.downmix, form.quality
     )
-    audio = StemAudio(file=file, **_fields(stats))
+    audio = StemAudio(file=file, **vars(stats))  # its facts still dataclasses
     save_envelope(folder / audio.envelope_file, envelope)
     return audio
-
-
-def _fields(stats: AudioStats) -> dict:
-    """The fields of stats, its facts still dataclasses."""
-    return {name: getattr(stats, name) for name in stats.__dataclass_fields__}
 
 
 def make_track(

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from wavenet.data.floors import Floor
+
 Verdict = Literal["kept", "partial", "dropped"]
 
 
@@ -56,22 +58,6 @@ class FileReport:
 
 
 @dataclass(frozen=True)
-class QuantizationFloor:
-    """How good one setting can sound on one stem. snr_db: None where there is no noise (or no signal).
-
-    configured: the setting that the run would use. clip: audio through that setting, relative to the report.
-    """
-
-    stem: str
-    sample_rate: int
-    quantization_channels: int
-    law: str
-    snr_db: float | None
-    configured: bool
-    clip: str
-
-
-@dataclass(frozen=True)
 class Totals:
     """Counts of files, and seconds of usable audio by stem and split."""
 
@@ -89,7 +75,7 @@ class DoctorReport:
     title: str
     files: list[FileReport]
     totals: Totals
-    quantization: list[QuantizationFloor]
+    quantization: list[Floor]  # clips relative to the report
     warnings: list[str]
     config_yaml: str
 

@@ -29,7 +29,7 @@ from wavenet.evaluation.doctor_tables import (
     group_by_reason,
     group_floors,
 )
-from wavenet.evaluation.listening_page import audio_uri, format_number, format_seconds
+from wavenet.evaluation.listening_page import audio_uri, format_number, format_seconds, make_environment
 from wavenet.files import write_text
 
 __all__ = ["PageExtras", "doctor_table", "write_doctor_page"]
@@ -169,14 +169,9 @@ def _embedded_bytes(clip: Path) -> int | None:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    for function in (
+    environment = make_environment(
         audio_uri, format_number, format_seconds, format_clock, format_regions, format_music, format_percent,
         outline_path, cut_regions,
-    ):  # fmt: skip
-        environment.filters[function.__name__] = function
+    )  # fmt: skip
     environment.globals["split_names"] = SPLIT_NAMES
     return environment

@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wavenet.evaluation.doctor import DoctorReport, FileReport, QuantizationFloor
+from wavenet.data.floors import Floor
+from wavenet.evaluation.doctor import DoctorReport, FileReport
 from wavenet.evaluation.listening_page import UNKNOWN, format_number, format_seconds
 
 SAME_REASON = 4
@@ -59,7 +60,7 @@ class FloorTable:
     """The floor of one stem: dB by levels and rate."""
 
     stem: str
-    cells: dict[tuple[int, int], QuantizationFloor]  # by (levels, rate)
+    cells: dict[tuple[int, int], Floor]  # by (levels, rate)
 
     @property
     def rates(self) -> list[int]:
@@ -70,11 +71,11 @@ class FloorTable:
         return sorted({levels for levels, _ in self.cells})
 
     @property
-    def configured(self) -> QuantizationFloor | None:
+    def configured(self) -> Floor | None:
         return next((floor for floor in self.cells.values() if floor.configured), None)
 
     @property
-    def heard(self) -> list[QuantizationFloor]:
+    def heard(self) -> list[Floor]:
         """The configured setting, then those that differ from it in one respect."""
         here = self.configured
         if here is None:
@@ -124,7 +125,7 @@ def find_near_pairs(files: Sequence[FileReport]) -> list[NearPair]:
     return sorted(pairs.values(), key=lambda pair: (not pair.other_split, -pair.agreement))
 
 
-def group_floors(floors: Iterable[QuantizationFloor]) -> list[FloorTable]:
+def group_floors(floors: Iterable[Floor]) -> list[FloorTable]:
     """The floors of each stem as a table."""
     tables: dict[str, FloorTable] = {}
     for floor in floors:
@@ -222,7 +223,7 @@ def _measures_table(report: DoctorReport) -> Table:
     return "Measures", head, rows
 
 
-def _floor_cell(floor: QuantizationFloor | None) -> str:
+def _floor_cell(floor: Floor | None) -> str:
     if floor is None:
         return UNKNOWN
     return format_number(floor.snr_db, 1) + ("*" if floor.configured else "")

@@ -7,6 +7,7 @@ and no network, whatever comes from names or files is escaped, and the same page
 import base64
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def write_listening_page(page: ListeningPage, path: Path) -> None:
     Clips are embedded as 16-bit WAV, which every browser plays. Raises AudioDecodeError for a clip that
     cannot be read.
     """
-    html = _environment().get_template(TEMPLATE.name).render(page=page)
+    environment = make_environment(audio_uri, image_uri, format_number, format_share, format_seconds)
+    html = environment.get_template(TEMPLATE.name).render(page=page)
     write_text(path, html.encode("utf-8", "backslashreplace").decode())  # names may hold stray bytes
 
 
@@ -113,11 +115,12 @@ def _data_uri(media_type: str, content: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _environment() -> jinja2.Environment:
+def make_environment(*filters: Callable) -> jinja2.Environment:
+    """What renders a page: everything is escaped, nothing may be missing; filters go by their names."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    for function in (audio_uri, image_uri, format_number, format_share, format_seconds):
+    for function in filters:
         environment.filters[function.__name__] = function
     return environment

@@ -2,11 +2,11 @@
 
 import json
 
+from wavenet.data.floors import Floor
 from wavenet.evaluation.doctor import (
     DoctorReport,
     FileReport,
     NearCopy,
-    QuantizationFloor,
     Totals,
     report_json,
 )
@@ -23,7 +23,7 @@ REPORT = DoctorReport(
     title="songs",
     files=[WHOLE, DROPPED],
     totals=Totals(2, 1, 0, 1, {"drums": {"train": 12.5, "heldout": 0.0, "test": 0.0}}),
-    quantization=[QuantizationFloor("drums", 16000, 256, "mu-law", float("inf"), True, "clips/a.wav")],
+    quantization=[Floor("drums", 16000, 256, "mu-law", float("inf"), True, "clips/a.wav")],
     warnings=["too little data"],
     config_yaml="ingest: {}\n",
 )

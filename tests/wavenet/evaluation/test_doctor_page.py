@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from wavenet.data.floors import Floor
 from wavenet.evaluation import doctor_page
-from wavenet.evaluation.doctor import DoctorReport, FileReport, NearCopy, QuantizationFloor, Totals
+from wavenet.evaluation.doctor import DoctorReport, FileReport, NearCopy, Totals
 from wavenet.evaluation.doctor_page import PageExtras, cut_regions, outline_path, write_doctor_page
 from wavenet.evaluation.doctor_tables import doctor_table, format_clock, format_percent, format_regions
 from wavenet.evaluation.listening_page import UNKNOWN
@@ -63,9 +64,9 @@ def dropped(path: str, reason: str = "truncated; copy it again", **values: objec
     return FileReport(path=path, verdict="dropped", reason=reason, **values)
 
 
-def floors(stem: str) -> list[QuantizationFloor]:
+def floors(stem: str) -> list[Floor]:
     return [
-        QuantizationFloor(
+        Floor(
             stem, rate, levels, "mu-law", rate / 1000 + levels, (rate, levels) == (16000, 256),
             f"clips/{stem}/{rate}-{levels}.wav",
         )

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wavenet.audio.io import mix_down, read_blocks, resample_blocks, sample_rate_of
+from wavenet.audio.decoding import open_audio
+from wavenet.audio.io import mix_down, resample_blocks, sample_rate_of
 from wavenet.audio.quantization import Quantizer
 from wavenet.audio.resampling import sum_blocks
 from wavenet.data.scores import Note
@@ -95,7 +96,7 @@ def _silence(num_samples: int) -> Iterator[Waveform]:
 
 def _working_blocks(path: Path, fmt: ShardFormat) -> Iterator[Waveform]:
     """Separated stems come wider and faster than the shards' audio."""
-    mono = (mix_down(block, 1) for block in read_blocks(path))
-    rate = sample_rate_of(path)
-    for block in resample_blocks(mono, rate, fmt.sample_rate, 1, quality=fmt.resample_quality):
-        yield block[:, 0]
+    with open_audio(path) as reader:
+        mono = (mix_down(block, 1) for block in reader.blocks())
+        for block in resample_blocks(mono, reader.sample_rate, fmt.sample_rate, 1, fmt.resample_quality):
+            yield block[:, 0]
