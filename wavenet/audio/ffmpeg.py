@@ -7,6 +7,7 @@ file or address is opened for it; damage and truncation are errors.
 Import it where it is used: FFmpeg's libraries take their time to load.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from av.audio.frame import AudioFrame
 from av.stream import Discard
 from numpy.typing import NDArray
 
+from wavenet.audio.lengths import SHORT_OF_HEADER, ends_amid_ts_packet, falls_short, sizes_of_audio
 from wavenet.errors import AudioDecodeError
 
 CONTAINERS = (
@@ -25,14 +27,15 @@ CONTAINERS = (
 )
 """Left out: raw formats that take any bytes for audio, and playlists, which open other files."""
 STATING_LENGTH = frozenset(
-    {"mov", "matroska", "asf", "flv", "avi", "ogg", "wav", "w64", "aiff", "caf", "flac", "tta", "wv", "ape"}
+    {"mov", "matroska", "flv", "avi", "ogg", "wav", "w64", "aiff", "caf", "flac", "tta", "wv", "ape"}
 )
 """Containers whose length is stated, not guessed from the bit rate."""
-SHORT_OF_HEADER = 0.99
 LENGTH_OFF_SECONDS = 0.1
 """By which a stated length may be wrong: codec delay and padding are counted, or are not."""
 LONGEST_PADDING = 4096
 """Frames that a codec may add to fill up its last packet."""
+LONGEST_PACKET = 1 << 16
+"""Bytes, more than any frame has of a format whose frames state their length."""
 FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "f4": 1.0, "f8": 1.0}
 
 Waveform = NDArray[np.float32]
@@ -44,7 +47,9 @@ class FFmpegDecoder:
     def __init__(self, file: BinaryIO, name: str, stream: int) -> None:
         """stream: counted from 0 among the audio streams. Raises ValueError with the reason if FFmpeg finds
         no audio, AudioDecodeError if it is not that many streams, or damaged from the start."""
-        self._name, self._num_decoded = name, 0
+        self._file, self._name, self._num_decoded = file, name, 0
+        self._last_packets: deque[Any] = deque(maxlen=2)
+        self._ends_damaged = False
         self._container = _open_container(file)
         try:
             self._stream = _choose_stream(self._container, stream, name)
@@ -97,10 +102,14 @@ class FFmpegDecoder:
                 yield self._samples_of(frame)
         if damage is not None and not self._num_decoded:
             raise damage
+        self._ends_damaged = damage is not None
 
     def _packets(self) -> Iterator[Any]:
         try:
-            yield from self._container.demux(self._stream)
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    self._last_packets.append(packet)
+                yield packet
         except (av.FFmpegError, ValueError) as error:
             raise self._damaged(_words(error)) from None
 
@@ -140,15 +149,37 @@ class FFmpegDecoder:
 
     def _damaged(self, words: str) -> AudioDecodeError:
         return AudioDecodeError(
-            f"{self._name}: damaged after {self._seconds:.1f} s ({words}); copy or export it again"
+            f"{self._name}: damaged or truncated after {self._seconds:.1f} s ({words}); "
+            "copy or export it again"
         )
 
     def _refuse_early_end(self) -> None:
+        """Raise AudioDecodeError if the file ends before its end, as far as anything in it tells."""
+        found, sizes = None, sizes_of_audio(self._file)
         stated = _stated_seconds(self._container, self._stream)
-        if stated and self._seconds < min(SHORT_OF_HEADER * stated, stated - LENGTH_OFF_SECONDS):
-            raise AudioDecodeError(
-                f"{self._name}: truncated: {self._seconds:.1f} of {stated:.1f} s are there; copy it again"
-            )
+        if sizes is not None and falls_short(*sizes):
+            found = f"{sizes[0]} of {sizes[1]} bytes of audio are there"
+        elif stated and self._seconds < min(SHORT_OF_HEADER * stated, stated - LENGTH_OFF_SECONDS):
+            found = f"{self._seconds:.1f} of {stated:.1f} s are there"
+        elif sizes is None and not stated and self._ends_amid_a_frame():
+            found = f"its last frame, at {self._seconds:.1f} s, is cut off"
+        if found is not None:
+            raise AudioDecodeError(f"{self._name}: truncated: {found}; copy it again")
+
+    def _ends_amid_a_frame(self) -> bool:
+        """Whether the last packet is but the first part of one. A cut between two frames cannot be told.
+
+        A tag or padding behind the audio begins unlike a frame, or makes the last packet longer.
+        """
+        if self.codec.startswith("mpegts/") and ends_amid_ts_packet(self._file):
+            return True
+        packets = [bytes(packet) for packet in self._last_packets]
+        if not packets or packets[0][:2] != packets[-1][:2]:
+            return False
+        length = _length_by_header(self._stream.codec_context, packets[-1])
+        if not length and self._ends_damaged:  # as of ac3 and dts, whose frames are all of one length
+            length = len(packets[0])
+        return len(packets[-1]) < length
 
 
 def samples_of_frame(frame: AudioFrame) -> Waveform:
@@ -216,6 +247,18 @@ def _stated_seconds(container: Any, stream: Any) -> float | None:
         return float(stream.duration * stream.time_base)
     alone = len(container.streams) == 1 and container.duration
     return container.duration / av.time_base if alone else None
+
+
+def _length_by_header(codec: Any, packet: bytes) -> int:
+    """Bytes of a packet as its own header states them, 0 where it states none.
+
+    A parser of FFmpeg's that is given the packet and zeros behind it cuts off as much as the header says.
+    """
+    try:
+        parsed = codec.parse(packet + bytes(LONGEST_PACKET))
+    except (av.FFmpegError, ValueError):  # no parser for a codec without headers of its own
+        return 0
+    return parsed[0].size if parsed else 0
 
 
 def _seconds_of_tag(tag: str) -> float | None:

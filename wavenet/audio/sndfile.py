@@ -12,16 +12,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from wavenet.audio.lengths import SHORT_OF_HEADER, falls_short
 from wavenet.errors import AudioDecodeError
 
-SHORT_OF_HEADER = 0.99
-"""A file that yields less than this share of the frames its header promises is truncated."""
 MP3_COUNT_OFF = 2304
 """Frames by which the count in the header of an mp3 may be wrong; encoders count the header, or do not."""
 NO_LENGTH = 1 << 62
 """Frames from which on libsndfile means that the header does not state them."""
-STREAMED_SIZES = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x1_0000_0000), range(1 << 62, 1 << 64))
-"""Sizes that sox, ffmpeg and others write into a header when they cannot know the end."""
 SHORT_CHUNK = re.compile(
     r"^ *(?:data|SSND|Data Size|Riff size|riff) +: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
@@ -116,9 +113,7 @@ def _sizes_of_short_chunk(log: str) -> tuple[int, int] | None:
     if found is None:
         return None
     stated, there = int(found[1]), int(found[2])
-    if there >= SHORT_OF_HEADER * stated or any(stated in sizes for sizes in STREAMED_SIZES):
-        return None
-    return there, stated
+    return (there, stated) if falls_short(there, stated) else None
 
 
 def _states_length(file: BinaryIO, container: str) -> bool:

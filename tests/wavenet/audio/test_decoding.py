@@ -67,6 +67,15 @@ FFMPEG = [  # name, codec, options, codec as stated, frames late, frames more, s
 ]
 
 
+class Pipe(io.BytesIO):
+    """A file of which nothing that was written can be changed later."""
+
+    def seekable(self):
+        return False
+
+    seek = None
+
+
 def make_noise(seconds=1.0, num_channels=1, seed=0, sample_rate=RATE):
     rng = np.random.default_rng(seed)
     return rng.normal(0, 0.1, (round(seconds * sample_rate), num_channels)).astype(np.float32)
@@ -96,7 +105,8 @@ def encode(
     strict="1", movflags="", frame_length=1024,
 ):  # fmt: skip
     """Write (frames, channels) waveforms as the audio streams of one container."""
-    with av.open(str(path), "w", format=container, options={"movflags": movflags} if movflags else {}) as out:
+    file = path if isinstance(path, Pipe) else str(path)
+    with av.open(file, "w", format=container, options={"movflags": movflags} if movflags else {}) as out:
         pictures = out.add_stream(video, rate=10, width=32, height=32) if video else None
         streams = []
         for waveform in waveforms:
@@ -495,9 +505,9 @@ def test_facts_do_not_depend_on_the_size_of_blocks(tmp_path_factory, seed, block
 
 
 @pytest.mark.parametrize(
-    "name", ["a.wav", "a.aiff", "a.au", "a.w64", "a.rf64", "a.flac", "a.mp3", "a.ogg", "a.opus"]
+    "name", ["a.wav", "a.aiff", "a.au", "a.w64", "a.rf64", "a.caf", "a.flac", "a.mp3", "a.ogg", "a.opus"]
 )
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7003, 0.9])
 def test_a_truncated_file_is_refused(tmp_path, name, share):
     options = {"a.opus": {"format": "OGG", "subtype": "OPUS"}, "a.rf64": {"format": "RF64"}}.get(name, {})
     assert "truncated" in error_of(cut(write(tmp_path, name, make_noise(4), **options), share))
@@ -511,10 +521,13 @@ def test_a_truncated_file_is_refused(tmp_path, name, share):
         ("a.webm", "libopus", {}),
         ("a.mka", "flac", {"sample_format": "s16"}),
         ("a.mkv", "ac3", {"video": "mpeg4"}),
+        ("a.caf", "adpcm_ima_qt", {"sample_format": "s16p"}),
+        ("a.caf", "alac", {"sample_format": "s16p"}),
         ("a.wma", "wmav2", {"container": "asf", "bit_rate": 128000}),
+        ("a.wma", "wmav2", {"container": "asf", "bit_rate": 32000, "video": "wmv2"}),
     ],
 )
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7003, 0.9])
 def test_a_truncated_container_is_refused(tmp_path, name, codec, options, share):
     path = encode(tmp_path / name, [make_music(3.0, 2, 48000)], 48000, codec, **options)
     assert "truncated" in error_of(cut(path, share))
@@ -562,7 +575,7 @@ def test_damage_within_a_container_is_refused_with_its_place(tmp_path, capfd, na
     content[middle : middle + 300] = np.random.default_rng(0).bytes(300)
     path.write_bytes(content)
     message = error_of(path)
-    assert float(message.split("damaged after ")[1].split(" s")[0]) == pytest.approx(2.0, abs=0.3)
+    assert float(message.split(" truncated after ")[1].split(" s")[0]) == pytest.approx(2.0, abs=0.3)
     assert capfd.readouterr().err == ""
 
 
@@ -572,7 +585,7 @@ def test_a_container_of_nothing_but_damage_is_refused_as_damaged(tmp_path):
     start = content.index(b"mdat") + 4
     content[start : content.index(b"moov") - 4] = b"\x81" * (content.index(b"moov") - 4 - start)
     path.write_bytes(content)
-    assert "damaged after 0.0 s" in error_of(path)
+    assert "damaged or truncated after 0.0 s" in error_of(path)
 
 
 def test_a_damaged_flac_is_refused_with_its_place(tmp_path, monkeypatch):
@@ -585,12 +598,121 @@ def test_a_damaged_flac_is_refused_with_its_place(tmp_path, monkeypatch):
     assert start - 0.6 <= 2.0 <= end + 0.6
 
 
-def test_a_bare_stream_that_lost_the_end_of_its_last_packet_is_used(tmp_path):
-    path = encode(tmp_path / "a.aac", [make_music(2.0, 1, 44100)], 44100, "aac")
+BARE = {  # name, codec, container: streams in which nothing but each frame's own header states a length
+    "aac": ("a.aac", "aac", "adts"),
+    "ac3": ("a.ac3", "ac3", "ac3"),
+    "eac3": ("a.eac3", "eac3", "eac3"),
+    "mp2": ("a.mp2", "mp2", "mp2"),
+    "mp3": ("a.mp3", "mp3", "mp3"),
+    "mpeg-ts aac": ("a.ts", "aac", "mpegts"),
+    "mpeg-ts mp2": ("a.ts", "mp2", "mpegts"),
+    "mpeg-ps": ("a.mpg", "mp2", "mpeg"),
+}
+
+
+def encode_bare(folder, kind):
+    """Three seconds of a stream that states no length, without tags."""
+    name, codec, container = BARE[kind]
+    music = make_music(3.0, 2, 48000)
+    if codec == "mp3":
+        path = write(folder, name, music, 48000, bitrate_mode="CONSTANT")
+        return without_header_frame(path, tag=b"")
+    form = "s16" if codec == "mp2" else None
+    return encode(folder / name, [music], 48000, codec, container=container, sample_format=form)
+
+
+def frame_borders(path):
+    """Where each packet of a bare stream begins, in bytes."""
+    with av.open(str(path)) as container:
+        sizes = [packet.size for packet in container.demux(audio=0)]
+    return np.cumsum([0, *sizes])
+
+
+@pytest.mark.parametrize("kind", BARE)
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7003, 0.9, 0.97])
+def test_a_bare_stream_cut_within_a_frame_is_refused(tmp_path, kind, share):
+    path = encode_bare(tmp_path, kind)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share) + 51])
+    assert "truncated" in error_of(path)
+
+
+@pytest.mark.parametrize("kind", ["aac", "ac3", "eac3", "mp2", "mp3"])
+def test_a_bare_stream_cut_between_two_frames_cannot_be_told_from_a_whole_one(tmp_path, kind):
+    """Nor one that ends within the few bytes of a frame's header: there is no telling what it is."""
+    path = encode_bare(tmp_path, kind)
+    whole, borders = path.read_bytes(), frame_borders(path)
+    assert borders[-1] == len(whole)
+    num_frames, border = len(decode(path)[0]), borders[len(borders) // 2]
+    path.write_bytes(whole[:border])
+    assert 0.4 * num_frames < len(decode(path)[0]) < 0.6 * num_frames
+    path.write_bytes(whole[: border + 10])
+    assert "truncated: its last frame, at 1." in error_of(path)
+
+
+ID3V1 = b"TAG" + b"Title".ljust(30, b"\0") + b"Artist".ljust(30) + bytes(65)
+APE_ITEM = struct.pack("<II", 300, 0) + b"Title\0" + b"x" * 300
+APE_FOOTER = b"APETAGEX" + struct.pack("<IIII", 2000, len(APE_ITEM) + 32, 1, 1 << 31) + bytes(8)
+APE_HEADER = APE_FOOTER[:20] + struct.pack("<I", 5 << 29) + bytes(8)
+TAILS = {
+    "id3v1": ID3V1,
+    "ape": APE_ITEM + APE_FOOTER,
+    "ape with its header, id3v1": APE_HEADER + APE_ITEM + APE_FOOTER + ID3V1,
+    "lyrics": b"LYRICSBEGININD0000200LYR00012la la la la000038LYRICS200" + ID3V1,
+    "padding": bytes(100),
+    "much padding": bytes(5000),
+    "padding, id3v1": bytes(500) + ID3V1,
+}
+
+
+@pytest.mark.parametrize("kind", ["aac", "ac3", "eac3", "mp2", "mp3"])
+@pytest.mark.parametrize("tail", TAILS)
+def test_a_bare_stream_may_be_followed_by_tags_and_padding(tmp_path, kind, tail):
+    path = encode_bare(tmp_path, kind)
     whole, _ = decode(path)
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes() + TAILS[tail])
     decoded, _ = decode(path)
-    assert len(whole) - 2048 <= len(decoded) < len(whole)
+    assert len(whole) - 1536 <= len(decoded) <= len(whole) + 1152
+
+
+@pytest.mark.parametrize("kind", BARE)
+def test_a_whole_bare_stream_is_used(tmp_path, kind):
+    assert abs(len(decode(encode_bare(tmp_path, kind))[0]) - 3 * 48000) <= 4 * 1536
+
+
+@pytest.mark.parametrize("bit_rate", [32000, 192000])
+def test_a_wma_is_used_whatever_its_bit_rate_and_whatever_lies_behind_its_audio(tmp_path, bit_rate):
+    options = {"container": "asf", "bit_rate": bit_rate}
+    path = encode(tmp_path / "a.wma", [make_music(3.0, 2, 44100)], 44100, "wmav2", **options)
+    whole, _ = decode(path)
+    assert abs(len(whole) - 3 * 44100) <= 2048
+    path.write_bytes(path.read_bytes() + bytes(20000))
+    assert np.array_equal(decode(path)[0], whole)
+
+
+def test_a_wma_that_was_streamed_is_read_to_its_end(tmp_path):
+    """It is marked as broadcast, and no size or duration in it means anything."""
+    music, pipe = make_music(3.0, 2, 44100), Pipe()
+    encode(pipe, [music], 44100, "wmav2", container="asf", bit_rate=64000)
+    (tmp_path / "a.wma").write_bytes(pipe.getvalue())
+    assert abs(len(decode(tmp_path / "a.wma")[0]) - len(music)) <= 2048
+
+
+def test_a_caf_that_was_streamed_is_read_to_its_end(tmp_path):
+    noise = make_noise(4)
+    path = write(tmp_path, "a.caf", noise, subtype="FLOAT")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    assert np.array_equal(decode(path)[0], noise)
+
+
+def test_a_caf_may_have_more_behind_its_audio(tmp_path):
+    noise = make_noise(4)
+    path = write(tmp_path, "a.caf", noise, subtype="FLOAT")
+    path.write_bytes(path.read_bytes() + b"free" + struct.pack(">Q", 3000) + bytes(3000))
+    assert np.array_equal(decode(path)[0], noise)
 
 
 def with_data_size(path, size):
@@ -630,12 +752,6 @@ def test_a_flac_that_was_streamed_is_read_to_its_end_and_in_parts(tmp_path):
 
 
 def test_a_webm_that_was_streamed_is_read_to_its_end(tmp_path):
-    class Pipe(io.BytesIO):
-        def seekable(self):
-            return False
-
-        seek = None
-
     music, pipe = make_music(2.0, 2, 48000), Pipe()
     with av.open(pipe, "w", format="webm", options={"live": "1"}) as out:
         stream = out.add_stream("libopus", rate=48000, layout="stereo")
@@ -649,11 +765,11 @@ def test_a_webm_that_was_streamed_is_read_to_its_end(tmp_path):
     assert abs(len(decode(tmp_path / "a.webm")[0]) - len(music)) <= 960
 
 
-def without_header_frame(path):
+def without_header_frame(path, tag=b"TAG" + bytes(125)):
     """An mp3 without the first frame, which holds the count of the others (Xing's header)."""
     whole = path.read_bytes()
     assert b"Xing" in whole[:200] or b"Info" in whole[:200]
-    path.write_bytes(whole[whole.index(whole[:2], 4) :] + b"TAG" + bytes(125))
+    path.write_bytes(whole[whole.index(whole[:2], 4) :] + tag)
     return path
 
 
