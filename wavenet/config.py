@@ -108,13 +108,13 @@ class QuantizationConfig(Section):
     dither: bool = Field(False, description="triangular noise of one step before rounding")
 
 
-FEATURES = ("energy", "onset", "f0", "chroma", "notes", "context")
+FeatureName = Literal["energy", "onset", "f0", "chroma", "notes", "context"]
 
 
 class FeaturesConfig(Section):
     """What is stored beside the codes, for models that are told more than their own past."""
 
-    names: list[Literal["energy", "onset", "f0", "chroma", "notes", "context"]] = []
+    names: list[FeatureName] = []
     frame_rate: float = Field(
         100.0, ge=1, le=1000, description="frames a second, about: a frame is whole samples"
     )
@@ -130,43 +130,112 @@ class StorageConfig(Section):
     )
 
 
+Label = Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class ModelConfig(Section):
-    """The network (van den Oord et al. 2016, 2.1 to 2.4)."""
+    """The network (van den Oord et al. 2016, 2.1 to 2.5)."""
 
     kernel_size: int = Field(2, ge=2, le=3)
-    dilation_cycle: int = Field(10, ge=1, le=16, description="layers a cycle: 1, 2, 4 ... 2^(n-1)")
+    dilation_cycle: Annotated[int, Field(ge=1, le=16)] | list[Annotated[int, Field(ge=1, le=65536)]] = Field(
+        10, description="layers a cycle, dilated 1, 2, 4 ... 2^(n-1); or the dilations themselves"
+    )
     num_cycles: int = Field(2, ge=1, le=16)
     residual_channels: int = Field(32, ge=1)
     gate_channels: int = Field(32, ge=1, description="width of tanh and of sigmoid, each")
-    skip_channels: int = Field(128, ge=1)
+    skip_channels: int = Field(128, ge=1, description="that each layer gives to the output")
+    skip: Literal["sum", "concat"] = Field("sum", description="how the layers' skips come together")
+    head_channels: int | None = Field(
+        None, ge=1, description="hidden width of the output; skip_channels if not given"
+    )
+    bias: bool = Field(True, description="of all convolutions")
+    weight_norm: bool = Field(False, description="direction and length of each filter learned apart")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of gated channels silenced in a window")
+    input: Literal["embedding", "one-hot", "scalar"] = "embedding"
+    output: Literal["softmax", "logistics"] = Field(
+        "softmax", description="softmax up to 1024 levels; a mixture of logistics for any number"
+    )
+    num_mixtures: int = Field(10, ge=1, le=64, description="logistics in the mixture")
+    labels: list[Label] = Field([], description="global conditioning: labels of the tracks, by name")
+    features: list[FeatureName] = Field([], description="local conditioning: features in the shards, by name")
+    label_channels: int = Field(16, ge=1, description="width of a label's embedding")
+    condition_channels: int = Field(64, ge=1, description="width of what the features become")
+
+    @model_validator(mode="after")
+    def _check_lists(self) -> Self:
+        for name in ("labels", "features"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} names one thing twice: {', '.join(values)}")
+        if self.dilation_cycle == []:
+            raise ValueError("dilation_cycle is an empty list; a cycle has at least one layer")
+        return self
 
     @property
     def dilations(self) -> list[int]:
         """Dilation of every layer, input to output."""
-        return [2**i for i in range(self.dilation_cycle)] * self.num_cycles
+        cycle = self.dilation_cycle
+        return (cycle if isinstance(cycle, list) else [2**i for i in range(cycle)]) * self.num_cycles
 
     @property
     def receptive_field(self) -> int:
         """Samples that one output depends on, the newest included."""
         return 1 + (self.kernel_size - 1) * sum(self.dilations)
 
+    @property
+    def skip_width(self) -> int:
+        """Channels that all skips together have: one layer's where they are summed."""
+        return self.skip_channels * (len(self.dilations) if self.skip == "concat" else 1)
+
+    @property
+    def head_width(self) -> int:
+        """Channels of the output's hidden layer."""
+        return self.head_channels or self.skip_channels
+
 
 class TrainingConfig(Section):
     """One stem's training."""
 
     steps: int = Field(2000, ge=1)
-    batch_size: int = Field(4, ge=1)
+    batch_size: int = Field(4, ge=1, description="windows a step, over all devices")
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="windows at a time on a device; all its share if not given, fewer where memory ends",
+        json_schema_extra=NO_CONTENT,
+    )
     scored_length: int = Field(4096, ge=1, description="samples scored in a window, after context")
     learning_rate: float = Field(2e-3, gt=0)
+    schedule: Literal["cosine", "plateau", "constant"] = Field("cosine", description="after the warm-up")
     warmup_steps: int = Field(50, ge=0)
-    final_rate_share: float = Field(0.1, ge=0, le=1, description="of learning_rate, at the end")
+    final_rate_share: float = Field(0.1, ge=0, le=1, description="of learning_rate, the least it becomes")
+    plateau_looks: int = Field(
+        5, ge=1, description="looks at held-out audio without gain, then the rate halves"
+    )
     weight_decay: float = Field(0.0, ge=0)
     clip_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="of the average of weights that is kept; 0: none")
+    stop_after: int | None = Field(
+        None, ge=1, description="looks at held-out audio without gain that end it; the best weights are kept"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device computes in it, fp32 elsewhere"
+    )
+    compile: bool = Field(False, description="torch.compile: a minute of waiting, then faster on a GPU")
+    condition_dropout: float = Field(
+        0.1, ge=0, le=1, description="share of windows that are told nothing, for guidance and playing freely"
+    )
+    init_rate_share: float = Field(1.0, ge=0, le=1, description="of the rate, for weights that were loaded")
+    freeze: list[str] = Field(
+        [], description="weights that stay, by name: input, layers.0, layers.*.skip ..."
+    )
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...", json_schema_extra=NO_CONTENT)
     log_every: int = Field(10, ge=1, description="steps between lines of metrics")
     heldout_every: int = Field(100, ge=1, description="steps between looks at held-out audio")
     heldout_windows: int = Field(8, ge=1, description="windows in such a look; the end scores all")
+    sample_every: int | None = Field(None, ge=1, description="steps between takes to listen to")
+    sample_seconds: float = Field(4.0, gt=0, le=60, description="length of such a take")
     checkpoint_seconds: float = Field(
         30.0, ge=0, description="0: a checkpoint every step", json_schema_extra=NO_CONTENT
     )

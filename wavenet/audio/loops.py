@@ -6,27 +6,12 @@ reordered, so that it runs in parallel lanes; and nothing is read or written out
 Import it where it is used: numba takes its time to load.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.compiled import compile_loop
+
 REORDERED = {"reassoc", "nsz"}  # not nnan or ninf: NaN must stay defined behaviour
-IN_ORDER: set[str] = set()
-
-
-def compile_loop(fastmath: set[str]) -> Callable[[Callable], Any]:
-    """Decorate a function to be compiled, and kept on disk where there is a place for it."""
-
-    def compile_function(function: Callable) -> Any:
-        try:
-            return numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
-        except RuntimeError:  # neither beside this file nor in the user's cache may be written
-            return numba.njit(nogil=True, fastmath=fastmath)(function)
-
-    return compile_function
 
 
 @compile_loop(REORDERED)
@@ -47,7 +32,7 @@ def scan_values(
     return largest, num_clipped, total
 
 
-@compile_loop(IN_ORDER)
+@compile_loop()
 def average_channels(block: NDArray[np.float32], mono: NDArray[np.float32]) -> None:
     """Fill mono, (frames,), with the mean of block, (frames, channels)."""
     num_frames, num_channels = block.shape

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
-from wavenet.audio.loops import IN_ORDER, REORDERED, compile_loop
+from wavenet.audio.loops import REORDERED
+from wavenet.compiled import compile_loop
 
 FUSED = {"contract"}  # multiply and add at once, rounded once: the margin is wider than the difference
 BLOCK = 64
@@ -35,7 +36,7 @@ ZERO = ONE - np.int32(C[0])
 """A float's bits less those of one are its rough logarithm, in the same units; C[0] is taken along."""
 
 
-@compile_loop(IN_ORDER)
+@compile_loop()
 def look_up(
     samples: NDArray[np.float32],
     bits: NDArray[np.int32],

@@ -28,7 +28,8 @@ class CachedWaveNet:
         """
         self.model = model
         codes = torch.from_numpy(context[:, -model.receptive_field :].astype(np.int64))
-        x = model.embedding(codes).transpose(1, 2)
+        x = model.input(codes)
+        self.table = model.input.table()
         self.queues: list[Tensor] = []
         reach = model.config.kernel_size - 1
         self.past_taps = [range(0, reach * d, d) for d in model.config.dilations]  # from the oldest
@@ -44,7 +45,7 @@ class CachedWaveNet:
     def step(self, codes: NDArray[np.integer]) -> NDArray[np.float32]:
         """Take the next sample of each stream, (streams,). Returns logits for the one after."""
         model = self.model
-        x = model.embedding(torch.from_numpy(codes.astype(np.int64)))
+        x = F.embedding(torch.from_numpy(codes.astype(np.int64)), self.table)
         skips = torch.zeros(())
         for layer, queue, past_taps in zip(model.layers, self.queues, self.past_taps, strict=True):
             taps = [queue[(self.position + tap) % len(queue)] for tap in past_taps]

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from wavenet.config import ModelConfig
 from wavenet.errors import IncompatibleCheckpointError
 from wavenet.files import read_json, write_json
+from wavenet.model.conditioning import ConditionForm
 from wavenet.model.wavenet import WaveNet
 
 WEIGHTS, CARD = "model.safetensors", "config.json"
@@ -32,6 +33,7 @@ class SavedModel(BaseModel):
     law: Literal["mu-law", "linear"] = "mu-law"
     shards_digest: str
     model: ModelConfig
+    condition: ConditionForm = ConditionForm()
 
 
 def save_model(model: WaveNet, card: SavedModel, folder: Path) -> None:
@@ -45,7 +47,7 @@ def load_model(folder: Path) -> tuple[WaveNet, SavedModel]:
     """The network, on CPU and in evaluation mode, and its card. Raises IncompatibleCheckpointError."""
     try:
         card = SavedModel.model_validate(read_json(folder / CARD))
-        model = WaveNet(card.model, card.quantization_channels)
+        model = WaveNet(card.model, card.quantization_channels, card.condition)
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
         raise IncompatibleCheckpointError(

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
 from wavenet.data.dataset import WindowSampler, check_compatible, load_runs, tile_windows
 from wavenet.data.shards.format import read_manifest
 from wavenet.errors import ConfigError, TrainingDivergedError
+from wavenet.model.outputs import negative_log_likelihood
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from wavenet.training.metrics import (
@@ -69,8 +69,9 @@ def window_loss(model: WaveNet, windows: Tensor) -> Tensor:
 
     windows: (batch, receptive_field + scored) codes: context first, then what is scored.
     """
-    logits = model(windows[:, :-1])
-    return F.cross_entropy(logits, windows[:, model.receptive_field :])
+    outputs = model(windows[:, :-1]).transpose(1, 2)
+    targets = windows[:, model.receptive_field :]
+    return negative_log_likelihood(outputs, targets, model.config, model.quantization_channels).mean()
 
 
 def learning_rate_at(step: int, config: TrainingConfig) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wavenet.config import ModelConfig
-from wavenet.model.wavenet import ordered_embedding
+from wavenet.model.inputs import ordered_embedding
 from wavenet.training.loop import create_model, window_loss
 
 CONFIGS = [
@@ -46,10 +46,10 @@ def test_receptive_field_found_by_gradient_equals_the_computed_one(model):
         output.retain_grad()
         seen["embedded"] = output
 
-    hook = model.embedding.register_forward_hook(keep_gradient)
+    hook = model.input.register_forward_hook(keep_gradient)
     model(codes)[0, :, -1].sum().backward()
     hook.remove()
-    reached = seen["embedded"].grad[0].abs().sum(dim=1).nonzero()[:, 0]
+    reached = seen["embedded"].grad[0].abs().sum(dim=0).nonzero()[:, 0]
     assert len(codes[0]) - int(reached.min()) == model.receptive_field
     assert int(reached.max()) == len(codes[0]) - 1
 

@@ -5,28 +5,27 @@ files, seeds or threads: uniforms come in, codes go out, and the GIL is released
 invariants: a state carries all that the next sample depends on, so blocks of any size give the same
 codes; and nothing is read or written out of bounds, even where weights are NaN.
 
-All of the kernel is in this file on purpose: numba's disk cache notices a change in the file of the
-function that is called, and in no other.
+All of the kernel but `compiled` is in this file on purpose: numba's disk cache notices a change in the
+file of the function that is called, and in no other.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from wavenet.compiled import FUSED, compile_loop, sigmoid, tanh
 from wavenet.generation.reference import CachedWaveNet
 from wavenet.model.wavenet import WaveNet
 
 Floats = NDArray[np.float32]
 
 UNROLLED = 4  # inputs that accumulate_product takes at once; 8 and 16 were slower on Zen 5
-FUSED = {"contract", "nsz"}  # fused multiply-add; not nnan or ninf: NaN must stay defined behaviour
+ZERO = np.float32(0)
 
 
 class PackedWeights(NamedTuple):
@@ -73,7 +72,7 @@ def pack_weights(model: WaveNet) -> PackedWeights:
     outward = [stack_layers("residual.weight"), stack_layers("skip.weight")]
     outward_bias = [stack_layers("residual.bias"), stack_layers("skip.bias")]
     return PackedWeights(
-        embedding=_copy_aligned(weights["embedding.weight"]),
+        embedding=_copy_aligned(model.input.table().detach()),
         dilated=_copy_aligned(_to_rows(stack_layers("dilated.weight"))),
         dilated_bias=_copy_aligned(stack_layers("dilated.bias")),
         outward=_copy_aligned(_to_rows(torch.cat(outward, dim=1))),
@@ -120,20 +119,7 @@ def _make_zeros(length: int) -> Floats:
     return torch.zeros(length).numpy()
 
 
-def compile_kernel(**options: Any) -> Callable[[Callable], Callable]:
-    """numba.njit, cached on disk beside this file or in the user's cache folder, if either is writable."""
-    options = {"nogil": True, "error_model": "numpy", **options}
-
-    def compile_function(function: Callable) -> Callable:
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # no folder to write to: every process compiles anew
-            return numba.njit(**options)(function)
-
-    return compile_function
-
-
-@compile_kernel()
+@compile_loop()
 def generate_block(
     weights: PackedWeights,
     state: StreamState,
@@ -147,7 +133,7 @@ def generate_block(
         take_sample(weights, state, codes[t])
 
 
-@compile_kernel()
+@compile_loop()
 def choose_code(logits: Floats, uniform: float, temperature: float, cumulative: NDArray[np.float64]) -> int:
     """`sampling.choose_codes` for one stream, in float64 as there. cumulative: (levels,), overwritten."""
     highest = logits[0]
@@ -163,7 +149,7 @@ def choose_code(logits: Floats, uniform: float, temperature: float, cumulative: 
     return code
 
 
-@compile_kernel(fastmath=FUSED)
+@compile_loop(FUSED)
 def take_sample(weights: PackedWeights, state: StreamState, code: int) -> None:
     """Take the next sample and leave in `state.logits` those for the one after."""
     residual_channels = weights.embedding.shape[1]
@@ -208,7 +194,7 @@ def take_sample(weights: PackedWeights, state: StreamState, code: int) -> None:
     accumulate_product(state.logits, weights.logits, state.hidden)
 
 
-@compile_kernel(fastmath=FUSED)
+@compile_loop(FUSED)
 def accumulate_product(outputs: Floats, matrix: Floats, inputs: Floats) -> None:
     """Add inputs @ matrix to outputs."""
     for k in range(0, matrix.shape[0], UNROLLED):
@@ -217,35 +203,3 @@ def accumulate_product(outputs: Floats, matrix: Floats, inputs: Floats) -> None:
             first = x0 * matrix[k, j] + x1 * matrix[k + 1, j]
             second = x2 * matrix[k + 2, j] + x3 * matrix[k + 3, j]
             outputs[j] += first + second
-
-
-ZERO, HALF = np.float32(0), np.float32(0.5)
-# Eigen's rational approximation of tanh: odd over even powers, within 3e-7, one from the limit on
-TANH_LIMIT = np.float32(7.90531110763549805)
-P1, P3, P5, P7 = (
-    np.float32(4.89352455891786e-03), np.float32(6.37261928875436e-04),
-    np.float32(1.48572235717979e-05), np.float32(5.12229709037114e-08),
-)  # fmt: skip
-P9, P11, P13 = (
-    np.float32(-8.60467152213735e-11), np.float32(2.00018790482477e-13), np.float32(-2.76076847742355e-16)
-)  # fmt: skip
-Q0, Q2, Q4, Q6 = (
-    np.float32(4.89352518554385e-03), np.float32(2.26843463243900e-03),
-    np.float32(1.18534705686654e-04), np.float32(1.19825839466702e-06),
-)  # fmt: skip
-
-
-@compile_kernel(fastmath=FUSED)
-def tanh(x: np.float32) -> np.float32:
-    """In arithmetic alone, so that a loop over it becomes vector code, which calls of libm prevent."""
-    x = min(max(x, -TANH_LIMIT), TANH_LIMIT)
-    square = x * x
-    odd = P1 + square * (P3 + square * (P5 + square * (P7 + square * (P9 + square * (P11 + square * P13)))))
-    even = Q0 + square * (Q2 + square * (Q4 + square * Q6))
-    return x * odd / even
-
-
-@compile_kernel(fastmath=FUSED)
-def sigmoid(x: np.float32) -> np.float32:
-    """The logistic function, by way of tanh."""
-    return HALF + HALF * tanh(HALF * x)

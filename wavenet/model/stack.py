@@ -1,0 +1,220 @@
+"""All residual layers at once, on rows in time-major order, with a backward by hand.
+
+Row t * batch + b holds sample t of window b, so the sample d steps ago is d * batch rows up: a dilated
+convolution is one matrix product a tap over a contiguous slice, and nothing is copied. Besides:
+
+- All layers' rows end at the same last sample; what lies outside the scored samples' cone has no rows.
+- Rows are taken some at a time, so that what one product makes is still in the processor's cache when the
+  next takes it, there and back.
+- Kept for the backward are each layer's input and its open gates; all else is made again on the way.
+- The gradient of the residual stream is one buffer, added to in place from the last layer to the first.
+
+Knows nothing of embeddings, heads or losses. The invariant: outputs and gradients are those of
+`layers.ResidualLayer`, which a test holds for every kind of network.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wavenet.model.gates import close_gates, open_gates
+
+CACHED_VALUES = 1 << 17
+"""Gates worked on at a time, half a megabyte in float32: they and what is made of them fit a core's cache."""
+
+
+class StackWeights(NamedTuple):
+    """All layers' weights. dilated: (layers, taps, residual, 2 gate), taps from the oldest; dilated_bias:
+    (layers, 2 gate); residual: (layers, gate, residual); skip: (layers, gate, skip)."""
+
+    dilated: Tensor
+    dilated_bias: Tensor
+    residual: Tensor
+    skip: Tensor
+
+
+@dataclass(frozen=True)
+class StackShape:
+    """dilations: a layer each. batch: windows side by side. num_scored: rows at the end that are wanted.
+    concat: whether skips come side by side, or summed."""
+
+    dilations: Sequence[int]
+    batch: int
+    num_scored: int
+    concat: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some consecutive output rows of a layer, and what belongs to them in other matrices."""
+
+    start: int
+    end: int
+    num_outputs: int  # rows of all the layer's outputs
+    shift: int  # rows from one tap to the next
+    taps: int
+    num_scored: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def tap(self, inputs: Tensor, tap: int) -> Tensor:
+        """What one tap reads of the layer's inputs."""
+        return inputs[self.start + tap * self.shift : self.end + tap * self.shift]
+
+    def newest(self, inputs: Tensor) -> Tensor:
+        return self.tap(inputs, self.taps - 1)
+
+    def at_end(self, values: Tensor) -> Tensor:
+        """Of something that has a row a sample of the window, from its end."""
+        before = len(values) - self.num_outputs
+        return values[before + self.start : before + self.end]
+
+    @property
+    def unscored(self) -> int:
+        """How many of these rows lie before the scored ones."""
+        return min(len(self), max(0, self.num_outputs - self.num_scored - self.start))
+
+    def scored(self, skips: Tensor) -> Tensor:
+        """Of something that has a row a scored sample: those among these rows."""
+        before = self.num_outputs - self.num_scored
+        return skips[max(0, self.start - before) : max(0, self.end - before)]
+
+
+def run_stack(
+    x: Tensor,
+    weights: StackWeights,
+    shape: StackShape,
+    told: Tensor | None = None,
+    index: Tensor | None = None,
+    masks: Tensor | None = None,
+) -> Tensor:
+    """From embedded rows to the skips of the scored ones, without their biases.
+
+    x: (rows, residual). told: (layers, frames, 2 gate), what is added to the gates; index: (rows,), the
+    frame of each row. masks: (layers, batch, gate). All float32 or all bfloat16. Returns (num_scored, skip)
+    or, side by side, (num_scored, layers * skip).
+    """
+    return _Stack.apply(x, *weights, told, shape, index, masks)
+
+
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
+        weights, (told, shape, index, masks) = StackWeights(*arguments[:4]), arguments[4:]
+        layers, width = len(shape.dilations), weights.skip.shape[2]
+        skips = x.new_zeros(shape.num_scored, width * (layers if shape.concat else 1))
+        inputs, gates = [x], []
+        for i in range(layers):
+            mine = skips[:, i * width : (i + 1) * width] if shape.concat else skips
+            outputs, opened = _run_layer(i, inputs[-1], weights, shape, told, index, masks, mine)
+            inputs.append(outputs)
+            gates.append(opened)
+        ctx.save_for_backward(*weights, told, index, masks, *inputs[:-1], *gates)
+        ctx.shape = shape
+        return skips
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        shape, layers = ctx.shape, len(ctx.shape.dilations)
+        weights, (told, index, masks) = StackWeights(*ctx.saved_tensors[:4]), ctx.saved_tensors[4:7]
+        inputs, gates = ctx.saved_tensors[7 : 7 + layers], ctx.saved_tensors[7 + layers :]
+        (d_skips,), width = gradients, weights.skip.shape[2]
+        d_weights = StackWeights(*(torch.zeros_like(weight) for weight in weights))
+        d_told = None if told is None else torch.zeros_like(told)
+        d_stream = torch.zeros_like(inputs[0])
+        for i in reversed(range(layers)):
+            mine = d_skips[:, i * width : (i + 1) * width] if shape.concat else d_skips
+            _return_through_layer(
+                i, inputs[i], gates[i], weights, shape, index, masks, mine, d_stream, d_weights, d_told
+            )
+        return d_stream, *d_weights, d_told, None, None, None
+
+
+def _run_layer(
+    i: int,
+    x: Tensor,
+    weights: StackWeights,
+    shape: StackShape,
+    told: Tensor | None,
+    index: Tensor | None,
+    masks: Tensor | None,
+    skips: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The next layer's input and the open gates; what this layer says is added to skips."""
+    width, last = weights.residual.shape[1], i + 1 == len(shape.dilations)
+    num_outputs = len(x) - (weights.dilated.shape[1] - 1) * shape.dilations[i] * shape.batch
+    gates = x.new_empty(num_outputs, 2 * width)
+    outputs = x.new_empty(0 if last else num_outputs, x.shape[1])
+    room = x.new_empty(_chunk_rows(shape, width), width)
+    for rows in _chunks(num_outputs, i, weights, shape):
+        z, activated = gates[rows.start : rows.end], room[: len(rows)]
+        torch.addmm(weights.dilated_bias[i], rows.newest(x), weights.dilated[i, -1], out=z)
+        for tap in range(rows.taps - 1):
+            z.addmm_(rows.tap(x, tap), weights.dilated[i, tap])
+        if told is not None and index is not None:
+            z.add_(told[i].index_select(0, rows.at_end(index)))
+        open_gates(z, None if masks is None else masks[i], activated)
+        if not last:
+            torch.addmm(rows.newest(x), activated, weights.residual[i], out=outputs[rows.start : rows.end])
+        rows.scored(skips).addmm_(activated[rows.unscored :], weights.skip[i])
+    return outputs, gates
+
+
+def _return_through_layer(
+    i: int,
+    x: Tensor,
+    gates: Tensor,
+    weights: StackWeights,
+    shape: StackShape,
+    index: Tensor | None,
+    masks: Tensor | None,
+    d_skips: Tensor,
+    d_stream: Tensor,
+    d_weights: StackWeights,
+    d_told: Tensor | None,
+) -> None:
+    """Add a layer's gradients to those of its weights, and of its inputs to the stream's.
+
+    On entering, the stream holds the gradient of the layer's outputs at the rows that its newest tap reads:
+    residual and input are one stream. From the first rows to the last, since other taps add to rows before
+    their own, which nobody reads again.
+    """
+    width, last = weights.residual.shape[1], i + 1 == len(shape.dilations)
+    d_x = d_stream[len(d_stream) - len(x) :]
+    room = [x.new_empty(_chunk_rows(shape, width), columns) for columns in (width, width, 2 * width)]
+    for rows in _chunks(len(gates), i, weights, shape):
+        activated, d_activated, dz = (buffer[: len(rows)] for buffer in room)
+        d_out, said, d_said = rows.newest(d_x), slice(rows.unscored, None), rows.scored(d_skips)
+        if last:
+            d_activated.zero_()
+        else:
+            torch.mm(d_out, weights.residual[i].t(), out=d_activated)
+        d_activated[said].addmm_(d_said, weights.skip[i].t())
+        mask = None if masks is None else masks[i]
+        close_gates(gates[rows.start : rows.end], mask, d_activated, activated, dz)
+        d_weights.skip[i].addmm_(activated[said].t(), d_said)
+        if not last:
+            d_weights.residual[i].addmm_(activated.t(), d_out)
+        d_weights.dilated_bias[i] += dz.sum(0)
+        if d_told is not None and index is not None:
+            d_told[i].index_add_(0, rows.at_end(index), dz)
+        for tap in range(rows.taps):
+            d_weights.dilated[i, tap].addmm_(rows.tap(x, tap).t(), dz)
+            rows.tap(d_x, tap).addmm_(dz, weights.dilated[i, tap].t())
+
+
+def _chunks(num_outputs: int, i: int, weights: StackWeights, shape: StackShape) -> Iterator[Rows]:
+    taps, width = weights.dilated.shape[1], weights.residual.shape[1]
+    step = _chunk_rows(shape, width)
+    for start in range(0, num_outputs, step):
+        end = min(start + step, num_outputs)
+        yield Rows(start, end, num_outputs, shape.dilations[i] * shape.batch, taps, shape.num_scored)
+
+
+def _chunk_rows(shape: StackShape, width: int) -> int:
+    """Rows worked on at a time: whole samples of all windows."""
+    return shape.batch * max(1, CACHED_VALUES // (2 * width * shape.batch))
