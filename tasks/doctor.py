@@ -2,7 +2,7 @@
 
 A view of records, rebuilt in a moment; a folder is named by what is in it:
 
-    output/doctor-NAME-DIGEST/doctor.html, doctor.json, clips/STEM/RATE-LEVELS.wav, cuts/NUMBER.flac
+    output/doctor-NAME-DIGEST/doctor.html, doctor.json, clips/STEM/RATE-LEVELS.wav, cuts/NUMBER-SONG-STEM.flac
 
 The invariant: what it says of a file is what the plan does with it.
 """
@@ -10,43 +10,49 @@ The invariant: what it says of a file is what the plan does with it.
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
-import numpy as np
-import soundfile
 import yaml
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from tasks.examine import Excerpt
-from tasks.plan import BandPlan, IngestedSong, Prepared, Regions, StemOutcome
-from tasks.records import FloorRecord
+from tasks.plan import BandPlan, IngestedSong, Prepared, StemOutcome
+from tasks.records import FloorRecord, TrackRecord
 from tasks.workspace import Workspace, safe_name
 from wavenet.audio.decoding import AudioFacts, AudioSource
 from wavenet.audio.fingerprint import NearDuplicate, find_near_duplicates
-from wavenet.audio.io import ENVELOPE_SECONDS
+from wavenet.audio.io import envelope_hop
 from wavenet.config import Config
 from wavenet.data.examination import Examination, load_print
 from wavenet.data.floors import EXCERPT_SECONDS, Floor
 from wavenet.data.splits import ALL_SPLITS, split_segments
-from wavenet.data.tracks import CLIPPED_TO_TELL, WITHOUT_MIXTURE, StemAudio, Track, load_envelope
+from wavenet.data.tracks import (
+    AT_FULL_SCALE,
+    CLIPPED_TO_TELL,
+    WITHOUT_MIXTURE,
+    StemAudio,
+    Track,
+    load_envelope,
+)
 from wavenet.evaluation.doctor import (
     DoctorReport,
     FileReport,
     NearCopy,
+    StemReport,
     Totals,
     report_json,
 )
-from wavenet.evaluation.doctor_page import PageExtras, write_doctor_page
+from wavenet.evaluation.doctor_cuts import find_loudest, outline, write_cut
+from wavenet.evaluation.doctor_page import write_doctor_page
 from wavenet.evaluation.doctor_tables import find_near_pairs
 from wavenet.files import digest_folder, digest_json, new_folder, publish_folder, write_json
 
 PAGE, JSON = "doctor.html", "doctor.json"
 EXCERPTS = 3
-CUT_SECONDS, MOST_CUTS = 10.0, 100
-OUTLINE_POINTS = 400
+MOST_CUTS = 400
+"""As many stems have a clip of what would be cut: those of which it is most."""
 DC_TO_TELL = 0.01
 
 
@@ -74,45 +80,41 @@ def choose_excerpts(place: Workspace, prepared: Prepared) -> dict[str, list[Exce
 def _excerpt(place: Workspace, one: IngestedSong, stem: str, audio: StemAudio) -> Excerpt:
     folder = place.path(one.track.folder)
     source = one.song.song.stems[stem][0] if audio.facts else AudioSource(folder / audio.file)
-    begin = source.start + _loudest(load_envelope(folder / audio.envelope_file))
+    frame_seconds = envelope_hop(one.track.track.sample_rate) / one.track.track.sample_rate
+    loudest = find_loudest(load_envelope(folder / audio.envelope_file), frame_seconds, EXCERPT_SECONDS)
+    begin = source.start + round(loudest, 2)
     end = begin + EXCERPT_SECONDS if source.end is None else min(begin + EXCERPT_SECONDS, source.end)
     digest = digest_json([audio.source_digest, begin, end])
     return Excerpt(digest=digest, source=replace(source, start=begin, end=end))
-
-
-def _loudest(envelope: NDArray[np.float32]) -> float:
-    """Where the loudest stretch of EXCERPT_SECONDS begins, seconds."""
-    width = min(len(envelope), round(EXCERPT_SECONDS / ENVELOPE_SECONDS))
-    sums = np.cumsum(np.concatenate([[0.0], envelope.astype(np.float64)]))
-    return round(int(np.argmax(sums[width:] - sums[:-width])) * ENVELOPE_SECONDS, 2)
 
 
 def make_report(
     place: Workspace, title: str, prepared: Prepared, floors: Mapping[str, FloorRecord], config: Config
 ) -> DoctorOutput:
     """Write the report of an input, whole or not at all."""
-    files = _rows(place, prepared, config)
     with new_folder(place.output, "doctor") as folder:
+        cuts = _find_cuts(prepared, config)
+        files = _rows(place, prepared, _write_cuts(place, cuts, folder), config)
         report = DoctorReport(
             title=title,
             files=files,
             totals=_totals(files, prepared.plan, config),
             quantization=_copy_clips(place, floors, folder),
-            warnings=[*prepared.plan.notes, *_warnings(prepared.plan, files)],
+            warnings=_warnings(prepared.plan, files),
             config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         )
         write_json(folder / JSON, report_json(report))
-        write_doctor_page(report, _extras(place, prepared, folder), folder / PAGE)
+        write_doctor_page(report, _outlines(place, cuts), folder / PAGE)
         digest = digest_folder(folder, [JSON, PAGE])
         destination = place.output / f"doctor-{safe_name(title) or 'input'}-{digest[:8]}"
         publish_folder(folder, destination)
     return DoctorOutput(page=destination / PAGE, json_file=destination / JSON, report=report)
 
 
-def _rows(place: Workspace, prepared: Prepared, config: Config) -> list[FileReport]:
-    """A row for every path that was found."""
+def _rows(place: Workspace, prepared: Prepared, clips: Mapping[str, str], config: Config) -> list[FileReport]:
+    """A row for every path that was found. clips: of what would be cut, by song/stem."""
     copies = _near_copies(place, prepared)
-    rows = [row for one in prepared.ingested for row in _song_rows(one, prepared, copies, config)]
+    rows = [row for one in prepared.ingested for row in _song_rows(one, prepared, copies, clips, config)]
     read = "read for what it says of the songs"
     rows += [FileReport(path=name, verdict="kept", reason=read) for name in prepared.scan.metadata]
     rows += [
@@ -122,7 +124,11 @@ def _rows(place: Workspace, prepared: Prepared, config: Config) -> list[FileRepo
 
 
 def _song_rows(
-    one: IngestedSong, prepared: Prepared, copies: Mapping[str, list[NearCopy]], config: Config
+    one: IngestedSong,
+    prepared: Prepared,
+    copies: Mapping[str, list[NearCopy]],
+    clips: Mapping[str, str],
+    config: Config,
 ) -> list[FileReport]:
     """A row for each file of a song."""
     song, decoded = one.song.song, one.decoded.track
@@ -134,13 +140,29 @@ def _song_rows(
         loudness = _loudness(stem, heard.examination) if heard else None
         near = _best_of_each([copy for outcome in outcomes for copy in copies.get(outcome.name, [])])
         facts = decoded.stems[stem].facts if stem in decoded.stems else []
+        stems = [_stem_report(outcome, clips.get(outcome.name)) for outcome in outcomes]
         for source, fact in zip_longest(sources, facts):
             row = _row(prepared.name_of(source.path), one.track.name, outcomes, fact, config)
             told = [*row.warnings, *_separation_notes(one.track.track)]
-            rows.append(replace(row, loudness_lufs=loudness, near_duplicates=near, warnings=told))
+            rows.append(
+                replace(row, loudness_lufs=loudness, near_duplicates=near, stems=stems, warnings=told)
+            )
     if song.mixture is not None:
         rows.append(_mixture_row(prepared.name_of(song.mixture.path), decoded))
     return rows
+
+
+def _stem_report(outcome: StemOutcome, clip: str | None) -> StemReport:
+    return StemReport(
+        stem=outcome.stem,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        seconds=outcome.seconds,
+        kept_seconds=outcome.kept_seconds,
+        silence_share=outcome.silence_share,
+        kept=outcome.kept,
+        cut_clip=clip,
+    )
 
 
 def _loudness(stem: str, heard: Examination) -> float | None:
@@ -215,7 +237,7 @@ def _row(
 def _file_warnings(facts: AudioFacts, config: Config) -> list[str]:
     warnings = []
     if facts.clipped_share > CLIPPED_TO_TELL:
-        warnings.append(f"{facts.clipped_share:.1%} of samples are at full scale")
+        warnings.append(f"{facts.clipped_share:.1%} {AT_FULL_SCALE}")
     if abs(facts.dc_offset) > DC_TO_TELL:
         warnings.append(f"DC offset of {facts.dc_offset:+.3f} of full scale")
     if facts.sample_rate < config.ingest.sample_rate:
@@ -283,8 +305,8 @@ def _end_seconds(outcome: StemOutcome, config: Config) -> float:
 
 
 def _warnings(plan: BandPlan, files: Sequence[FileReport]) -> list[str]:
-    """What a person should know before anything is trained."""
-    warnings = []
+    """What a person should know before anything is trained, and no file says of itself."""
+    warnings = [note for note in plan.notes if not note.endswith(AT_FULL_SCALE)]
     for stem, tracks in plan.stems.items():
         if all(track.end_heldout or track.split != "heldout" for track in tracks):
             warnings.append(f"{stem}: too few tracks to hold one out; the end of each is held out instead")
@@ -308,40 +330,58 @@ def _copy_clips(place: Workspace, floors: Mapping[str, FloorRecord], folder: Pat
     return rows
 
 
-def _extras(place: Workspace, prepared: Prepared, folder: Path) -> dict[str, PageExtras]:
-    """Outline of each file, and a clip of what would be cut from it, by path."""
-    partial = {(o.song, o.stem): o.kept for o in prepared.plan.outcomes if o.verdict == "partial"}
-    extras: dict[str, PageExtras] = {}
-    for one in prepared.ingested:
-        track_folder = place.path(one.decoded.folder)
-        for stem, audio in one.decoded.track.stems.items():
-            outline = _outline(load_envelope(track_folder / audio.envelope_file))
-            kept = partial.pop((one.track.name, stem), None)
-            clip = None
-            if kept is not None and (number := len(list(folder.glob("cuts/*")))) < MOST_CUTS:
-                clip = folder / "cuts" / f"{number}.flac"
-                _write_cut(track_folder / audio.file, kept, clip)
-            for source in one.song.song.stems[stem]:
-                extras[prepared.name_of(source.path)] = PageExtras(outline=outline, cut_clip=clip)
-    return extras
+@dataclass(frozen=True)
+class _Cut:
+    """A stem of which something would be left out."""
+
+    record: TrackRecord
+    audio: StemAudio
+    outcome: StemOutcome
+
+    @property
+    def seconds(self) -> float:
+        return (self.outcome.seconds or 0.0) - self.outcome.kept_seconds
 
 
-def _outline(envelope: NDArray[np.float32]) -> list[float]:
-    """The loudness of a file over time, at most OUTLINE_POINTS values from 0 to 1."""
-    edges = np.linspace(0, len(envelope), min(len(envelope), OUTLINE_POINTS), endpoint=False).astype(int)
-    levels = np.sqrt(np.maximum.reduceat(envelope, edges)) if len(envelope) else np.zeros(0)
-    return [round(float(level), 3) for level in np.minimum(levels * math.sqrt(2), 1)]
+def _find_cuts(prepared: Prepared, config: Config) -> list[_Cut]:
+    """All stems that would be cut: those used in part, most of it first, then those not used at all."""
+    tracks = {one.track.name: one.track for one in prepared.ingested}
+    cuts = [
+        _Cut(record, record.track.stems[outcome.stem], outcome)
+        for outcome in prepared.plan.outcomes
+        for record in [tracks[outcome.song]]
+        if _is_cut(outcome, record.track, config)
+    ]
+    return sorted(cuts, key=lambda cut: (cut.outcome.verdict == "dropped", -cut.seconds, cut.outcome.name))
 
 
-def _write_cut(audio: Path, kept: Regions, clip: Path) -> None:
-    """The first seconds of what is left out, joined."""
-    clip.parent.mkdir(exist_ok=True)
-    with soundfile.SoundFile(audio) as stream:
-        rate = stream.samplerate
-        edges = [0.0, *(edge for region in kept for edge in region), stream.frames / rate]
-        parts, left = [], round(CUT_SECONDS * rate)
-        for start, end in zip(edges[::2], edges[1::2], strict=True):
-            stream.seek(round(start * rate))
-            parts.append(stream.read(min(left, max(0, round((end - start) * rate))), always_2d=True))
-            left -= len(parts[-1])
-        soundfile.write(clip, np.clip(np.concatenate(parts), -1, 1), rate, format="FLAC", subtype="PCM_16")
+def _is_cut(outcome: StemOutcome, track: Track, config: Config) -> bool:
+    """Whether part of a stem is left out, or all of a separated one that sounds and was asked for."""
+    if outcome.verdict != "dropped":
+        return outcome.verdict == "partial"
+    wanted = config.ingest.stems is None or outcome.stem in config.ingest.stems
+    sounds = outcome.silence_share is not None and outcome.silence_share < 1
+    return outcome.stem in track.energy_shares and wanted and sounds and outcome.duplicate_of is None
+
+
+def _write_cuts(place: Workspace, cuts: Sequence[_Cut], folder: Path) -> dict[str, str]:
+    """Clips of what would be cut, by song/stem, relative to the report's folder."""
+    clips = {}
+    for number, cut in enumerate(cuts[:MOST_CUTS]):
+        parts = [f"{number:03d}", safe_name(cut.outcome.song), safe_name(cut.outcome.stem)]
+        clip = Path("cuts", "-".join(filter(None, parts)) + ".flac")
+        track = place.path(cut.record.folder)
+        envelope = load_envelope(track / cut.audio.envelope_file)
+        write_cut(track / cut.audio.file, envelope, cut.outcome.kept, folder / clip)
+        clips[cut.outcome.name] = clip.as_posix()
+    return clips
+
+
+def _outlines(place: Workspace, cuts: Sequence[_Cut]) -> dict[tuple[str, str], list[float]]:
+    """The outline of each stem that would be cut, by song and stem."""
+    return {
+        (cut.outcome.song, cut.outcome.stem): outline(
+            load_envelope(place.path(cut.record.folder) / cut.audio.envelope_file)
+        )
+        for cut in cuts
+    }

@@ -267,11 +267,70 @@ def test_a_mostly_silent_vocal_is_kept_where_it_sounds_and_what_is_cut_can_be_he
     ((start, end),) = row.kept
     assert 2.0 <= start <= 3.0 < 5.0 <= end <= 5.5
     assert row.kept_seconds == end - start
-    (clip,) = songs.output.page.parent.glob("cuts/*")
-    waveform, rate = soundfile.read(clip)
+    (stem,) = row.stems
+    assert (stem.stem, stem.verdict, stem.kept) == ("vocals", "partial", row.kept)
+    assert [clip.name for clip in songs.output.page.parent.glob("cuts/*")] == ["000-song-0-vocals.flac"]
+    waveform, rate = soundfile.read(songs.output.page.parent / stem.cut_clip)
     assert len(waveform) / rate == pytest.approx(8.0 - row.kept_seconds, abs=0.01)
     assert np.abs(waveform).max() < 0.01
     assert songs.rows["song 1/vocals.wav"].verdict == "kept"
+
+
+@pytest.fixture
+def separating(monkeypatch, tiny_demucs, tmp_path):
+    """A Demucs that takes what is left for the drums, what is right for the bass, and finds little else."""
+    import torch
+    from demucs.htdemucs import HTDemucs
+    from huggingface_hub import constants
+
+    from tasks.separate import load_once
+
+    def separate(model, mixture):
+        left, right = (mixture[:, one : one + 1].expand_as(mixture) for one in range(2))
+        return torch.stack([left, right, 1e-3 * mixture, 1e-3 * mixture], dim=1)
+
+    shutil.copytree(tiny_demucs, tmp_path / "hub")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(HTDemucs, "forward", separate)
+    yield ["separation.enabled=true", "separation.device=cpu"]
+    load_once.cache_clear()
+
+
+def test_what_would_be_cut_of_each_separated_stem_is_shown_and_can_be_heard(tmp_path, config, separating):
+    drums, bass = play(1, 12.0), play(2, 12.0)
+    drums[3 * RATE : 7 * RATE] = 0
+    bass[8 * RATE :] = 0
+    write(tmp_path / "album" / "song.wav", np.stack([drums, bass], axis=1))
+    write(tmp_path / "album" / "whole.wav", np.stack([play(3, 4.0), play(4, 4.0)], axis=1))
+    output = examine_input(str(tmp_path / "album"), [str(config)], separating, tmp_path / "workspace")
+    song, whole = output.report.files
+    stems = {stem.stem: stem for stem in song.stems}
+    assert {name: stem.verdict for name, stem in stems.items()} == {
+        "drums": "partial", "bass": "partial", "other": "dropped", "vocals": "dropped"
+    }  # fmt: skip
+    assert {stem.stem for stem in whole.stems if stem.cut_clip} == {"other", "vocals"}
+    ((start, end),) = stems["drums"].cut
+    assert 3.0 <= start < end <= 7.0
+    ((start, end),) = stems["bass"].cut
+    assert (8.0 <= start < 9.0, end) == (True, 12.0)
+    for name, least, most in [("drums", 0, 1e-3), ("bass", 0, 1e-3), ("other", 1e-4, 1e-2)]:
+        clip, rate = soundfile.read(output.page.parent / stems[name].cut_clip)
+        assert least <= np.abs(clip).max() < most
+        assert len(clip) / rate == pytest.approx(min(10.0, stems[name].cut_seconds), abs=0.01)
+    page = output.page.read_text()
+    for name in stems:
+        assert f"What would be left out of {name} of song.wav" in page
+    assert page.count('<svg class="strip"') == len(list(output.page.parent.glob("cuts/*"))) == 6
+    told = json.loads(output.json_file.read_text())["files"][0]["stems"]
+    assert {stem["stem"]: stem["cut_clip"] for stem in told} == {
+        name: stem.cut_clip for name, stem in stems.items()
+    }
+
+
+def test_a_clipped_file_is_told_of_once(album):
+    warned = "of samples are at full scale"
+    assert [warning for warning in album.output.report.warnings if warned in warning] == []
+    assert album.output.page.read_text().count(warned) == 1
 
 
 @pytest.mark.parametrize(

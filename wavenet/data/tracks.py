@@ -22,6 +22,7 @@ SAME_LENGTH_SECONDS = 0.05
 """Stems of a song that differ by no more than this are of one length."""
 CLIPPED_TO_TELL = 0.001
 """A file with a larger share of samples at full scale was clipped before it came here."""
+AT_FULL_SCALE = "of samples are at full scale"
 WITHOUT_MIXTURE = "the stems are used without it"
 """How a note ends where a mixture cannot be read."""
 RESIDUAL = "residual.wav"
@@ -129,7 +130,7 @@ def _notes(stems: Mapping[str, StemAudio], sample_rate: int) -> list[str]:
         for name, stem in stems.items()
     }
     notes += [
-        f"{name}: {share:.1%} of samples are at full scale"
+        f"{name}: {share:.1%} {AT_FULL_SCALE}"
         for name, share in shares.items()
         if share > CLIPPED_TO_TELL
     ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from wavenet.audio.silence import complement
 from wavenet.data.floors import Floor
 
 Verdict = Literal["kept", "partial", "dropped"]
@@ -29,10 +30,38 @@ class NearCopy:
 
 
 @dataclass(frozen=True)
+class StemReport:
+    """What happens to one stem of a file: to all of it, or to one that was separated from it.
+
+    reason: in words, for every verdict. seconds: its length, None where it could not be read. kept:
+    (start, end) seconds of what is used. cut_clip: audio of what is left out, relative to the report.
+    """
+
+    stem: str
+    verdict: Verdict
+    reason: str
+    seconds: float | None = None
+    kept_seconds: float = 0.0
+    silence_share: float | None = None
+    kept: list[tuple[float, float]] = field(default_factory=list)
+    cut_clip: str | None = None
+
+    @property
+    def cut(self) -> list[tuple[float, float]]:
+        """(start, end) seconds of what is left out."""
+        return complement(self.kept, self.seconds or 0.0)
+
+    @property
+    def cut_seconds(self) -> float:
+        return sum(end - start for start, end in self.cut)
+
+
+@dataclass(frozen=True)
 class FileReport:
     """One path that was found. What could not be read of it is None; shares are from 0 to 1.
 
-    reason: in words, for every verdict. kept: (start, end) seconds of what is used.
+    reason: in words, for every verdict. stems: each stem that is in it. kept, kept_seconds and
+    silence_share are, where it was separated, of the stem of which most is kept.
     """
 
     path: str
@@ -54,6 +83,7 @@ class FileReport:
     duplicate_of: str | None = None
     near_duplicates: list[NearCopy] = field(default_factory=list)
     kept: list[tuple[float, float]] = field(default_factory=list)
+    stems: list[StemReport] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 

@@ -5,17 +5,19 @@ whatever comes from names or files is escaped, the same report gives the same by
 there are it stays small enough to open: players and waveforms are capped, what is left out is named.
 """
 
+import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import jinja2
 import soundfile
 
-from wavenet.audio.silence import complement
-from wavenet.evaluation.doctor import DoctorReport, FileReport
+from wavenet.data.tracks import CLIPPED_TO_TELL
+from wavenet.evaluation.doctor import DoctorReport, FileReport, StemReport
 from wavenet.evaluation.doctor_tables import (
     SAME_REASON,
     SPLIT_NAMES,
@@ -32,7 +34,7 @@ from wavenet.evaluation.doctor_tables import (
 from wavenet.evaluation.listening_page import audio_uri, format_number, format_seconds, make_environment
 from wavenet.files import write_text
 
-__all__ = ["PageExtras", "doctor_table", "write_doctor_page"]
+__all__ = ["doctor_table", "write_doctor_page"]
 
 TEMPLATE = Path(__file__).with_name("doctor_page.html.j2")
 MOST_PLAYERS, MOST_PLAYER_BYTES = 60, 24 << 20
@@ -44,23 +46,18 @@ OPEN_ROWS = 50
 STRIP_WIDTH, STRIP_HEIGHT = 400, 100
 
 
-@dataclass(frozen=True)
-class PageExtras:
-    """What only the page shows of a file. outline: about 400 peaks from 0 to 1; clips: audio files."""
-
-    outline: list[float] = field(default_factory=list)
-    cut_clip: Path | None = None  # of what is left out
-    kept_clip: Path | None = None
+Outlines = Mapping[tuple[str, str], list[float]]
+"""By track and stem: about 400 peaks from 0 to 1."""
 
 
-def write_doctor_page(report: DoctorReport, extras: Mapping[str, PageExtras], path: Path) -> None:
+def write_doctor_page(report: DoctorReport, outlines: Outlines, path: Path) -> None:
     """Write the report as one HTML file, whole or not at all.
 
-    extras: by path of a file, where there are any. Clips of the quantization floor are found relative to
-    the page's folder; a clip that is missing or no audio has no player. Raises AudioDecodeError for one
-    that can be opened but not read.
+    outlines: of stems of which something is left out. Clips are found relative to the page's folder; one
+    that is missing or no audio has no player. Raises AudioDecodeError for one that can be opened but not
+    read.
     """
-    view = _View(report, extras, path.parent)
+    view = _View(report, outlines, path.parent)
     html = _environment().get_template(TEMPLATE.name).render(report=report, view=view)
     write_text(path, html.encode("utf-8", "backslashreplace").decode())  # names may hold stray bytes
 
@@ -68,19 +65,22 @@ def write_doctor_page(report: DoctorReport, extras: Mapping[str, PageExtras], pa
 class _View:
     """What the template asks for beyond the report itself."""
 
-    open_rows, same_reason, most_strips = OPEN_ROWS, SAME_REASON, MOST_STRIPS
+    open_rows, same_reason = OPEN_ROWS, SAME_REASON
     strip_box = f"0 0 {STRIP_WIDTH} {STRIP_HEIGHT}"
 
-    def __init__(self, report: DoctorReport, extras: Mapping[str, PageExtras], folder: Path) -> None:
-        self.report, self.extras, self.folder = report, extras, folder
+    def __init__(self, report: DoctorReport, outlines: Outlines, folder: Path) -> None:
+        self.report, self.outlines, self.folder = report, outlines, folder
         self.floors = group_floors(report.quantization)
         self.pairs = find_near_pairs(report.files)
         self.copies = [file for file in report.files if file.duplicate_of is not None]
         self.dropped = group_by_reason(
             file for file in report.files if file.verdict == "dropped" and file.duplicate_of is None
         )
-        partial = [file for file in report.files if file.verdict == "partial"]
-        self.partial = sorted(partial, key=lambda file: -_cut_seconds(file))
+        self.partial = _group_partial(report.files)
+        num_strips = accumulate(len(part.cut) for part in self.partial)
+        self.shown = [
+            part for part, number in zip(self.partial, num_strips, strict=True) if number <= MOST_STRIPS
+        ]
         used = [file for file in report.files if file.verdict != "dropped"]
         self.heard = [file for file in used if file.seconds is not None]
         self.other = [file for file in used if file.seconds is None]
@@ -99,31 +99,64 @@ class _View:
     def warned(self) -> list[FileReport]:
         return [file for file in self.report.files if file.warnings]
 
+    @property
+    def num_clipped(self) -> int:
+        """Files whose warnings tell of clipping, for where the list is folded."""
+        return sum((file.clipped_share or 0.0) > CLIPPED_TO_TELL for file in self.warned)
+
+    @property
+    def unused(self) -> bool:
+        """Whether there is a clip of a separated stem that is not used at all."""
+        return any(s.verdict == "dropped" and s.cut_clip for part in self.shown for s in part.cut)
+
     @cached_property
     def players(self) -> frozenset[Path]:
         """The clips that are put into the page: of each stem as configured, of what is cut, then the rest."""
         heard = [[self.folder / floor.clip for floor in floors.heard] for floors in self.floors]
         cuts = [
-            clip
-            for file in self.partial[:MOST_STRIPS]
-            for extras in [self.extras.get(file.path, PageExtras())]
-            for clip in (extras.cut_clip, extras.kept_clip)
-            if clip is not None
+            self.folder / stem.cut_clip
+            for part in self.shown
+            for stem in part.cut
+            if stem.cut_clip is not None
         ]
         first = [clips[0] for clips in heard if clips]
         rest = [clip for clips in heard for clip in clips[1:]]
         return _within_budget([*first, *cuts, *rest])
 
-    @property
-    def num_silent(self) -> int:
-        """Partial files of which what is cut could be heard, but not on the page."""
-        clips = {extras.cut_clip for extras in self.extras.values() if extras.cut_clip is not None}
-        return len(clips - self.players)
+
+@dataclass(frozen=True)
+class _Part:
+    """A file that is kept in part, or files that are one stem together. cut: its stems that are not whole."""
+
+    files: list[FileReport]
+    cut: list[StemReport]
 
     @property
-    def cuts_folder(self) -> str:
-        clips = [extras.cut_clip for extras in self.extras.values() if extras.cut_clip is not None]
-        return clips[0].parent.name if clips else ""
+    def cut_seconds(self) -> float:
+        """How much is left out of stems that are used."""
+        return sum(stem.cut_seconds for stem in self.cut if stem.verdict == "partial")
+
+    @property
+    def whole(self) -> list[str]:
+        """Stems of which nothing is left out."""
+        return [stem.stem for stem in self.files[0].stems if stem.verdict == "kept"]
+
+
+def _group_partial(files: Iterable[FileReport]) -> list[_Part]:
+    """What is kept in part, that of which most is left out first."""
+    groups: dict[tuple[str | None, str | None], list[FileReport]] = {}
+    for file in files:
+        if file.verdict == "partial":
+            groups.setdefault((file.track, file.stem), []).append(file)
+    parts = [_Part(group, _find_cut(group[0].stems)) for group in groups.values()]
+    return sorted(parts, key=lambda part: -part.cut_seconds)
+
+
+def _find_cut(stems: Iterable[StemReport]) -> list[StemReport]:
+    """Stems that are not whole: those used in part, then those that are not used at all."""
+    return sorted(
+        (stem for stem in stems if stem.verdict != "kept"), key=lambda stem: stem.verdict == "dropped"
+    )
 
 
 def outline_path(outline: Sequence[float]) -> str:
@@ -138,13 +171,11 @@ def outline_path(outline: Sequence[float]) -> str:
     return "M" + "L".join(f"{x} {y:.0f}" for x, y in points) + "Z"
 
 
-def cut_regions(file: FileReport) -> list[tuple[float, float]]:
-    """(start, end) seconds of what is left out of a file."""
-    return complement([(start, end) for start, end in file.kept], file.seconds or 0.0)
-
-
-def _cut_seconds(file: FileReport) -> float:
-    return sum(end - start for start, end in cut_regions(file))
+def clip_uri(clip: Path) -> str:
+    """A clip as a data: URI, FLAC as it is: what is nearly silent is small so."""
+    if clip.suffix != ".flac":
+        return audio_uri(clip)
+    return f"data:audio/flac;base64,{base64.b64encode(clip.read_bytes()).decode('ascii')}"
 
 
 def _within_budget(clips: Iterable[Path]) -> frozenset[Path]:
@@ -160,18 +191,19 @@ def _within_budget(clips: Iterable[Path]) -> frozenset[Path]:
 
 
 def _embedded_bytes(clip: Path) -> int | None:
-    """The length of a clip as base64 of 16-bit samples; None for one that is not there or no audio."""
+    """The length of a clip as base64, see `clip_uri`; None for one that is not there or no audio."""
     try:
         info = soundfile.info(clip)
     except (soundfile.SoundFileError, OSError):
         return None
-    return math.ceil(2 * info.frames * info.channels * 4 / 3)
+    num_bytes = clip.stat().st_size if clip.suffix == ".flac" else 2 * info.frames * info.channels
+    return math.ceil(num_bytes * 4 / 3)
 
 
 def _environment() -> jinja2.Environment:
     environment = make_environment(
-        audio_uri, format_number, format_seconds, format_clock, format_regions, format_music, format_percent,
-        outline_path, cut_regions,
+        format_number, format_seconds, format_clock, format_regions, format_music, format_percent,
+        outline_path, clip_uri,
     )  # fmt: skip
     environment.globals["split_names"] = SPLIT_NAMES
     return environment

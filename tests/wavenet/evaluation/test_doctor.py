@@ -7,6 +7,7 @@ from wavenet.evaluation.doctor import (
     DoctorReport,
     FileReport,
     NearCopy,
+    StemReport,
     Totals,
     report_json,
 )
@@ -17,6 +18,7 @@ WHOLE = FileReport(
     peak_db=-1.0, loudness_lufs=-14.2, clipped_share=0.0, silence_share=0.0, dc_offset=0.0,
     kept=[(0.0, 12.5)],
     near_duplicates=[NearCopy("live/drums.wav", 1.5, 0.9, True)],
+    stems=[StemReport("drums", "partial", "8.5 s cut", 12.5, 4.0, 0.6, [(2.5, 5.0), (6.0, 7.5)], "a.flac")],
 )  # fmt: skip
 DROPPED = FileReport(path="caf\udce9.wav", verdict="dropped", reason="holds no samples")
 REPORT = DoctorReport(
@@ -40,6 +42,25 @@ def test_every_file_has_its_row_with_path_verdict_and_reason():
     ]
     assert rows[0]["kept"] == [[0.0, 12.5]]
     assert rows[1]["reason"] == "holds no samples"
+
+
+def test_a_row_says_of_each_stem_what_is_kept_and_where_the_rest_can_be_heard():
+    whole, dropped = report_json(REPORT)["files"]
+    assert whole["stems"] == [
+        {
+            "stem": "drums", "verdict": "partial", "reason": "8.5 s cut", "seconds": 12.5,
+            "kept_seconds": 4.0, "silence_share": 0.6, "kept": [[2.5, 5.0], [6.0, 7.5]], "cut_clip": "a.flac",
+        }
+    ]  # fmt: skip
+    assert dropped["stems"] == []
+
+
+def test_what_is_left_out_of_a_stem_is_all_that_is_not_kept():
+    (stem,) = WHOLE.stems
+    assert stem.cut == [(0.0, 2.5), (5.0, 6.0), (7.5, 12.5)]
+    assert stem.cut_seconds == 8.5
+    assert StemReport("drums", "dropped", "hardly any", 12.5).cut == [(0.0, 12.5)]
+    assert StemReport("drums", "dropped", "truncated").cut == []
 
 
 def test_what_could_not_be_read_is_null():

@@ -15,8 +15,8 @@ import soundfile
 
 from wavenet.data.floors import Floor
 from wavenet.evaluation import doctor_page
-from wavenet.evaluation.doctor import DoctorReport, FileReport, NearCopy, Totals
-from wavenet.evaluation.doctor_page import PageExtras, cut_regions, outline_path, write_doctor_page
+from wavenet.evaluation.doctor import DoctorReport, FileReport, NearCopy, StemReport, Totals
+from wavenet.evaluation.doctor_page import Outlines, outline_path, write_doctor_page
 from wavenet.evaluation.doctor_tables import doctor_table, format_clock, format_percent, format_regions
 from wavenet.evaluation.listening_page import UNKNOWN
 
@@ -55,9 +55,21 @@ def kept(path: str, **values: object) -> FileReport:
     return FileReport(path=path, verdict="kept", reason="all of it sounds", **{**measures, **values})
 
 
-def partial(path: str, **values: object) -> FileReport:
-    whole = kept(path, kept=[(10.0, 30.0), (40.0, 60.0)], kept_seconds=40.0, stem="vocals")
-    return replace(whole, verdict="partial", reason="20.0 s of silence cut", **values)
+def cut(stem: str, clip: str | None = None) -> StemReport:
+    regions = [(10.0, 30.0), (40.0, 60.0)]
+    return StemReport(stem, "partial", "20.0 s of silence cut", 60.0, 40.0, 0.4, regions, clip)
+
+
+def partial(path: str, clip: str | None = None, **values: object) -> FileReport:
+    """A vocal stem; a track of its own."""
+    stem = cut("vocals", clip)
+    measures = {"track": path, "stem": "vocals", "kept": stem.kept, "kept_seconds": 40.0, "stems": [stem]}
+    return replace(kept(path), verdict="partial", reason=stem.reason, **{**measures, **values})
+
+
+def separated(path: str, *stems: StemReport) -> FileReport:
+    names = ", ".join(stem.stem for stem in stems)
+    return replace(partial(path), stem=names, stems=list(stems), reason="bass: whole; drums: some of it")
 
 
 def dropped(path: str, reason: str = "truncated; copy it again", **values: object) -> FileReport:
@@ -105,7 +117,7 @@ def report() -> DoctorReport:
     files = [
         kept("a/drums.wav"),
         kept("b/drums.wav", warnings=["0.4% of samples are at full scale"], clipped_share=0.004),
-        partial("a/vocals.wav"),
+        partial("a/vocals.wav", "cuts/0.wav"),
         dropped("cover.mp3", "cannot be decoded as audio"),
         *(dropped(f"art/{number}.jpg", "no audio by its name") for number in range(7)),
     ]
@@ -113,27 +125,31 @@ def report() -> DoctorReport:
 
 
 @pytest.fixture
-def extras(folder) -> dict[str, PageExtras]:
-    outline = [abs(np.sin(number)) for number in range(400)]
-    return {"a/vocals.wav": PageExtras(outline, cut_clip=write_clip(folder / "cuts" / "0.wav"))}
+def outlines(folder) -> Outlines:
+    write_clip(folder / "cuts" / "0.wav")
+    return {("a/vocals.wav", "vocals"): [abs(np.sin(number)) for number in range(400)]}
 
 
-def render(report: DoctorReport, extras: dict[str, PageExtras], folder: Path) -> str:
-    write_doctor_page(report, extras, folder / "doctor.html")
+def render(report: DoctorReport, outlines: Outlines, folder: Path) -> str:
+    write_doctor_page(report, outlines, folder / "doctor.html")
     return (folder / "doctor.html").read_text(encoding="utf-8")
 
 
-def read(report: DoctorReport, extras: dict[str, PageExtras], folder: Path) -> PageReader:
-    return PageReader(render(report, extras, folder))
+def read(report: DoctorReport, outlines: Outlines, folder: Path) -> PageReader:
+    return PageReader(render(report, outlines, folder))
 
 
-def test_every_path_that_was_found_is_on_the_page(report, extras, folder):
-    text = read(report, extras, folder).text
+def strips_of(reader: PageReader) -> list[str]:
+    return [svg["aria-label"] or "" for svg in reader.all("svg") if svg.get("class") == "strip"]
+
+
+def test_every_path_that_was_found_is_on_the_page(report, outlines, folder):
+    text = read(report, outlines, folder).text
     assert [file.path for file in report.files if file.path not in text] == []
 
 
-def test_usable_music_comes_first_by_stem_and_split(report, extras, folder):
-    text = read(report, extras, folder).text
+def test_usable_music_comes_first_by_stem_and_split(report, outlines, folder):
+    text = read(report, outlines, folder).text
     assert "1 h 2 min" in text  # train
     assert "5 min 0 s" in text
     assert "1 h 7 min" in text  # all of it
@@ -145,31 +161,94 @@ def test_usable_music_comes_first_by_stem_and_split(report, extras, folder):
     )
 
 
-def test_what_was_dropped_has_its_reason_and_many_of_one_reason_are_folded(report, extras, folder):
-    reader = read(report, extras, folder)
+def test_what_was_dropped_has_its_reason_and_many_of_one_reason_are_folded(report, outlines, folder):
+    reader = read(report, outlines, folder)
     assert "cannot be decoded as audio" in reader.text
     assert "7 files: no audio by its name" in reader.text
     assert reader.text.count("no audio by its name") == 1
 
 
-def test_a_partial_file_shows_its_waveform_and_where_it_is_cut(report, extras, folder):
-    reader = read(report, extras, folder)
-    (strip,) = [svg for svg in reader.all("svg") if svg.get("class") == "strip"]
-    assert strip["aria-label"] == "Waveform, 1 min 0 s; left out: 0:00.0 to 0:10.0, 0:30.0 to 0:40.0"
+def test_a_partial_file_shows_its_waveform_and_where_it_is_cut(report, outlines, folder):
+    reader = read(report, outlines, folder)
+    assert strips_of(reader) == ["Waveform, 1 min 0 s; left out: 0:00.0 to 0:10.0, 0:30.0 to 0:40.0"]
     cuts = [(rect["x"], rect["width"]) for rect in reader.all("rect") if rect.get("width", "").endswith("7%")]
     assert cuts == [("0.000%", "16.667%"), ("50.000%", "16.667%")]
 
 
-def test_what_would_be_cut_can_be_heard(report, extras, folder):
-    players = {player["aria-label"]: player["src"] for player in read(report, extras, folder).all("audio")}
+def test_what_would_be_cut_can_be_heard(report, outlines, folder):
+    players = {player["aria-label"]: player["src"] for player in read(report, outlines, folder).all("audio")}
     content = (players["What would be left out of a/vocals.wav"] or "").removeprefix("data:audio/wav;base64,")
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(content, validate=True)), dtype="int16")
     assert rate == RATE
     np.testing.assert_array_equal(samples, soundfile.read(folder / "cuts" / "0.wav", dtype="int16")[0])
 
 
-def test_the_configured_row_and_column_of_the_floor_can_be_heard(report, extras, folder):
-    reader = read(report, extras, folder)
+def test_each_stem_of_a_separated_file_has_its_own_strip_and_clip(folder):
+    unused = StemReport("vocals", "dropped", "hardly any of it", 60.0, cut_clip="cuts/1.flac")
+    whole = StemReport("bass", "kept", "whole", 60.0, 60.0, 0.0, [(0.0, 60.0)])
+    file = separated("a.flac", whole, unused, cut("drums", "cuts/0.flac"))
+    for number in range(2):
+        write_clip(folder / "cuts" / f"{number}.flac", 0.1 * (number + 1))
+    reader = read(
+        report_on([file]), {("a.flac", stem): [0.5] * 400 for stem in ("bass", "drums", "vocals")}, folder
+    )
+    assert strips_of(reader) == [
+        "Waveform, 1 min 0 s; left out: 0:00.0 to 0:10.0, 0:30.0 to 0:40.0",
+        "Waveform, 1 min 0 s; left out: 0:00.0 to 1:00.0",
+    ]
+    prefix = "data:audio/flac;base64,"
+    players = {player["aria-label"]: player["src"] or "" for player in reader.all("audio")}
+    assert list(players) == [f"What would be left out of {stem} of a.flac" for stem in ("drums", "vocals")]
+    for number, source in enumerate(players.values()):
+        assert (
+            base64.b64decode(source.removeprefix(prefix), validate=True)
+            == (folder / "cuts" / f"{number}.flac").read_bytes()
+        )
+    told = " ".join(reader.text.split())
+    assert "drums: 20.0 s of silence cut. Kept: 40.0 s of 1 min 0 s. Left out: 0:00.0 to 0:10.0" in told
+    assert "vocals: hardly any of it." in told
+    assert "Kept whole: bass." in told
+    assert "separation.min_energy_share" in told
+
+
+def test_files_that_are_one_stem_together_are_shown_and_heard_once(folder):
+    write_clip(folder / "cuts" / "0.flac")
+    files = [
+        partial(f"song/drums {name}.wav", "cuts/0.flac", track="song") for name in ("kick", "snare", "hats")
+    ]
+    reader = read(report_on(files), {("song", "vocals"): [0.5] * 400}, folder)
+    assert len(strips_of(reader)) == 1
+    assert len(reader.all("audio")) == 1
+    assert "song/drums kick.wav, song/drums snare.wav, song/drums hats.wav" in reader.text
+
+
+def test_a_clip_for_which_the_page_has_no_room_is_named(folder, monkeypatch):
+    monkeypatch.setattr(doctor_page, "MOST_PLAYERS", 1)
+    for number in range(2):
+        write_clip(folder / "cuts" / f"{number}.flac")
+    file = separated("a.flac", cut("bass", "cuts/0.flac"), cut("drums", "cuts/1.flac"))
+    reader = read(report_on([file]), {}, folder)
+    assert [player["aria-label"] for player in reader.all("audio")] == [
+        "What would be left out of bass of a.flac"
+    ]
+    assert "To be heard in cuts/1.flac beside this page." in reader.text
+    assert "cuts/0.flac" not in reader.text
+
+
+def test_a_warning_of_a_file_stands_once(report, outlines, folder):
+    assert read(report, outlines, folder).text.count("0.4% of samples are at full scale") == 1
+
+
+def test_a_folded_list_of_warnings_says_how_many_are_of_clipping(tmp_path):
+    files = [kept(f"{number}.wav", warnings=["DC offset"]) for number in range(4)]
+    files += [kept(f"loud {number}.wav", warnings=["loud"], clipped_share=0.02) for number in range(3)]
+    text = read(report_on(files), {}, tmp_path).text
+    assert "7 files have warnings of their own, 3 of them of clipping" in text
+    assert "of clipping" not in read(report_on(files[:4]), {}, tmp_path).text
+
+
+def test_the_configured_row_and_column_of_the_floor_can_be_heard(report, outlines, folder):
+    reader = read(report, outlines, folder)
     labels = [player["aria-label"] for player in reader.all("audio")]
     assert [label for label in labels if (label or "").startswith("drums")] == [
         "drums at 16,000 Hz, 256 levels",
@@ -219,15 +298,15 @@ def test_exact_copies_are_listed_with_what_they_are_copies_of(tmp_path):
     assert "1 exact copy is listed with copies" in text
 
 
-def test_page_refers_to_nothing_outside_itself(report, extras, folder):
-    reader = read(report, extras, folder)
+def test_page_refers_to_nothing_outside_itself(report, outlines, folder):
+    reader = read(report, outlines, folder)
     references = [
         value or "" for _, attributes in reader.elements for name, value in attributes.items()
         if name in {"src", "href", "srcset", "poster", "action", "data"}
     ]  # fmt: skip
     assert references
     assert all(reference.startswith(("data:", "#")) for reference in references)
-    shell = re.sub(r"data:[\w/]+;base64,[\w+/=]+", "", render(report, extras, folder))
+    shell = re.sub(r"data:[\w/]+;base64,[\w+/=]+", "", render(report, outlines, folder))
     assert "://" not in shell
     assert set(re.findall(r"url\((.*?)\)", shell)) == {"#hatch"}
     assert "@import" not in shell
@@ -236,8 +315,8 @@ def test_page_refers_to_nothing_outside_itself(report, extras, folder):
 
 
 @pytest.mark.parametrize("field", ["title", "warnings", "config_yaml"])
-def test_what_a_report_says_never_becomes_markup(report, extras, folder, field):
-    reader = read(replace(report, **{field: [NASTY] if field == "warnings" else NASTY}), extras, folder)
+def test_what_a_report_says_never_becomes_markup(report, outlines, folder, field):
+    reader = read(replace(report, **{field: [NASTY] if field == "warnings" else NASTY}), outlines, folder)
     assert len(reader.all("script")) == 1  # the page's own
     assert NASTY in reader.text
 
@@ -247,9 +326,12 @@ def test_what_a_report_says_never_becomes_markup(report, extras, folder, field):
 def test_what_a_file_says_never_becomes_markup(tmp_path, make, field):
     file = replace(make("song.wav"), **{field: [NASTY] if field == "warnings" else NASTY})
     near = [NearCopy(NASTY, 0.0, 0.9, True)]
-    clip = write_clip(tmp_path / "cuts" / "0.wav")
-    extras = {file.path: PageExtras([0.1, 0.9], cut_clip=clip, kept_clip=clip)}
-    reader = read(report_on([replace(file, near_duplicates=near)]), extras, tmp_path)
+    write_clip(tmp_path / "cuts" / "0.wav")
+    if file.stems and field in ("reason", "stem"):  # of a file that is kept in part the page says its stem's
+        other = replace(cut("bass"), **{field: NASTY})
+        file = replace(file, stems=[cut("vocals", "cuts/0.wav"), other, replace(other, verdict="kept")])
+    outlines = {(file.track or "", stem.stem): [0.1, 0.9] for stem in file.stems}
+    reader = read(report_on([replace(file, near_duplicates=near)]), outlines, tmp_path)
     assert len(reader.all("script")) == 1
     assert NASTY in reader.text
 
@@ -268,8 +350,8 @@ def test_a_name_with_stray_bytes_can_be_written(tmp_path):
     assert "caf\\udce9.wav" in render(report_on([dropped("caf\udce9.wav")]), {}, tmp_path)
 
 
-def test_same_report_gives_same_bytes(report, extras, folder):
-    assert render(report, extras, folder) == render(report, extras, folder)
+def test_same_report_gives_same_bytes(report, outlines, folder):
+    assert render(report, outlines, folder) == render(report, outlines, folder)
 
 
 def test_what_is_unknown_is_a_dash(tmp_path):
@@ -279,15 +361,17 @@ def test_what_is_unknown_is_a_dash(tmp_path):
     assert not re.search(r"\bNone\b(?!\.)|\bnan\b|\binf\b", text)
 
 
-def test_headings_are_in_order(report, extras, folder):
-    levels = [int(tag[1]) for tag, _ in read(report, extras, folder).elements if re.fullmatch("h[1-6]", tag)]
+def test_headings_are_in_order(report, outlines, folder):
+    levels = [
+        int(tag[1]) for tag, _ in read(report, outlines, folder).elements if re.fullmatch("h[1-6]", tag)
+    ]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert max(np.diff(levels)) <= 1
 
 
-def test_identifiers_are_unique_and_every_label_refers_to_one(report, extras, folder):
-    elements = read(report, extras, folder).elements
+def test_identifiers_are_unique_and_every_label_refers_to_one(report, outlines, folder):
+    elements = read(report, outlines, folder).elements
     identifiers = [attributes["id"] for _, attributes in elements if "id" in attributes]
     assert len(set(identifiers)) == len(identifiers)
     labels = {attributes["aria-labelledby"] for _, attributes in elements if "aria-labelledby" in attributes}
@@ -299,29 +383,24 @@ def test_five_thousand_files_make_a_page_that_opens(tmp_path):
     clips = [shutil.copy(clip, clip.with_name(f"{number}.wav")) for number in range(1, 150)]
     files = [kept(f"songs/{number:04d}/drums.wav", warnings=["at full scale"]) for number in range(3600)]
     files += [dropped(f"art/{number}.jpg", f"reason {number % 600}") for number in range(1000)]
-    files += [partial(f"songs/{number:04d}/vocals.wav") for number in range(400)]
-    extras = {
-        file.path: PageExtras([0.123] * 400, cut_clip=Path(cut))
-        for file, cut in zip(files[-400:], clips, strict=False)
-    }
-    html = render(report_on(files), extras, tmp_path)
+    cuts = [f"cuts/{Path(clip).name}" for clip in clips] + [None] * 251
+    files += [partial(f"songs/{number:04d}/vocals.wav", clip) for number, clip in enumerate(cuts)]
+    outlines = {(file.path, "vocals"): [0.123] * 400 for file in files[-400:]}
+    html = render(report_on(files), outlines, tmp_path)
     reader = PageReader(html)
     assert len(html) < 40e6
-    assert len([svg for svg in reader.all("svg") if svg.get("class") == "strip"]) == 100
+    assert len(strips_of(reader)) == 100
     assert 30 < len(reader.all("audio")) <= doctor_page.MOST_PLAYERS
     assert sum("open" in details for details in reader.all("details")) == 0
-    assert (
-        f"{149 - len(reader.all('audio'))} clips more of what would be left out are in the folder cuts"
-        in (reader.text)
-    )
-    assert "300 more files" in reader.text
+    assert reader.text.count("To be heard in cuts/") == 100 - len(reader.all("audio"))
+    assert "300 more, of which less is left out, are in the table of all files, and clips" in reader.text
     assert [file.path for file in files if file.path not in reader.text] == []
 
 
-def test_a_clip_that_is_missing_or_torn_has_no_player(report, extras, folder):
+def test_a_clip_that_is_missing_or_torn_has_no_player(report, outlines, folder):
     (folder / "clips" / "drums" / "16000-256.wav").unlink()
     (folder / "clips" / "drums" / "8000-256.wav").write_bytes(b"RIFF")
-    labels = [player["aria-label"] for player in read(report, extras, folder).all("audio")]
+    labels = [player["aria-label"] for player in read(report, outlines, folder).all("audio")]
     assert "drums at 16,000 Hz, 64 levels" in labels
     assert not {"drums at 16,000 Hz, 256 levels", "drums at 8,000 Hz, 256 levels"} & set(labels)
 
@@ -378,7 +457,6 @@ def test_small_shares_are_not_rounded_to_nothing():
 def test_an_outline_fills_its_strip_and_silence_stays_a_line():
     assert outline_path([]) == ""
     assert outline_path([0.0, 0.25]) == "M0 49L400 0L400 100L0 51Z"
-    assert cut_regions(partial("a.wav")) == [(0.0, 10.0), (30.0, 40.0)]
 
 
 PROBE = """<script>
@@ -396,10 +474,10 @@ addEventListener("load", async () => {
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_browser_plays_every_clip_and_nothing_hangs_over_a_narrow_screen(report, extras, folder):
+def test_a_browser_plays_every_clip_and_nothing_hangs_over_a_narrow_screen(report, outlines, folder):
     long = [kept("x" * 200 + ".wav"), dropped("y" * 200), partial("z" * 200 + ".wav")]
     wide = replace(report, files=[*report.files, *long])
-    probed = render(wide, extras, folder).replace("</body>", PROBE + "</body>")
+    probed = render(wide, outlines, folder).replace("</body>", PROBE + "</body>")
     (folder / "doctor.html").write_text(probed, encoding="utf-8")
     body = next(iter(PageReader(open_in_chromium(folder / "doctor.html", folder / "profile")).all("body")))
     assert [float(seconds) for seconds in (body["data-durations"] or "").split()] == [0.25] * 11
