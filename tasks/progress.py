@@ -24,7 +24,7 @@ class Progress:
     def start_at(self, done: int) -> None:
         """Begin at what is done already, and say so."""
         self.done = self.first = done
-        print(f"{self.label:<16} goes on from {done}/{self.total}", file=sys.stderr, flush=True)
+        self.say(f"goes on from {done}/{self.total}")
 
     def update(self, done: int, text: str = "") -> None:
         """Set how much is done; show it if it is time to, and always at the end."""
@@ -38,6 +38,16 @@ class Progress:
         """One more is done."""
         self.update(self.done + 1)
 
+    def say(self, message: str) -> None:
+        """A remark on a line of its own."""
+        print(f"{self.label:<16} {message}", file=sys.stderr, flush=True)
+
+    @property
+    def rate(self) -> float:
+        """How many a second, since it began here."""
+        spent = time.monotonic() - self.started
+        return (self.done - self.first) / spent if spent else 0.0
+
     def _show(self, last: bool) -> None:
         line = f"{self.label:<16} {self.done}/{self.total}  {self.text}  {self._time()}"
         if self.terminal:
@@ -49,8 +59,7 @@ class Progress:
         spent = time.monotonic() - self.started
         if self.done >= self.total:
             return f"took {clock(spent)}"
-        rate = (self.done - self.first) / spent if spent else 0
-        return f"{clock((self.total - self.done) / rate)} left" if rate else ""
+        return f"{clock((self.total - self.done) / self.rate)} left" if self.rate else ""
 
 
 class TrainingProgress:
@@ -72,11 +81,15 @@ class TrainingProgress:
         if TRAIN_BITS in row:
             self.progress.update(int(row[STEP]), self._text())
 
+    def tell(self, message: str) -> None:
+        self.progress.say(message)
+
     def _text(self) -> str:
         parts = [f"{self.latest[TRAIN_BITS]:.3f} bits"]
         if HELDOUT_BITS in self.latest:
             parts.append(f"held-out {self.latest[HELDOUT_BITS]:.3f}")
-        return "  ".join([*parts, f"{self.latest[SPEED]:,.0f} samples/s"])
+        speed = f"{self.progress.rate:.2g} steps/s  {self.latest[SPEED]:,.0f} samples/s"
+        return "  ".join([*parts, speed])
 
 
 def clock(seconds: float) -> str:

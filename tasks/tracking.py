@@ -93,6 +93,9 @@ class MetricsMirror:
             if time.monotonic() - self.sent > self.wait:
                 self.flush()
 
+    def tell(self, message: str) -> None:
+        """Remarks are for the terminal."""
+
     def flush(self) -> None:
         """Send what is waiting; if MLflow cannot be reached it goes on waiting, each time longer."""
         self._send()

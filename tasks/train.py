@@ -6,6 +6,7 @@ from pathlib import Path
 from tasks.caching import cached_task
 from tasks.progress import TrainingProgress
 from tasks.records import ModelRecord, ShardsRecord
+from tasks.session import run_session
 from tasks.tracking import metrics_mirror
 from tasks.workspace import Workspace
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
@@ -14,7 +15,9 @@ from wavenet.data.shards.format import read_manifest
 from wavenet.evaluation.metrics import uniform_bits, unigram_bits
 from wavenet.evaluation.plots import plot_loss
 from wavenet.files import digest_folder, write_json
-from wavenet.training.metrics import read_metrics
+from wavenet.model import CARD, WEIGHTS
+from wavenet.session.job import Job
+from wavenet.training.metrics import METRICS, read_metrics
 
 FIGURES, LOSS_CURVE = "figures.json", "loss.png"
 
@@ -29,33 +32,27 @@ def train(
     training: TrainingConfig,
     tracking_run: str | None,
 ) -> ModelRecord:
-    """Train one stem's network, going on from the checkpoint of an interrupted run of the same key."""
-    from wavenet.model.saved import CARD, WEIGHTS, SavedModel, save_model  # torch takes seconds
-    from wavenet.model.wavenet import count_parameters
-    from wavenet.training.loop import METRICS, train_model
+    """Train one stem's network, going on from the checkpoint of an interrupted run of the same key.
 
-    shard_folder = workspace.path(shards.folder)
-    config = StemConfig(model=model, training=training)
-    with metrics_mirror(workspace, tracking_run) as mirror:
-        reporters = [TrainingProgress(stem, training.steps), mirror]
-        network, heldout_bits, seconds = train_model(shard_folder, scratch, config, reporters)
-    manifest = read_manifest(shard_folder)
-    card = SavedModel(
+    In a process of its own, which ends with this one.
+    """
+    job = Job(
         stem=stem,
-        sample_rate=manifest.sample_rate,
+        shards=str(workspace.path(shards.folder)),
         shards_digest=shards.digest,
-        model=model,
-        quantization_channels=manifest.quantization_channels,
-        law=manifest.law,
+        folder=scratch,
+        config=StemConfig(model=model, training=training),
     )
+    with metrics_mirror(workspace, tracking_run) as mirror:
+        trained, result = run_session(job, [TrainingProgress(stem, training.steps), mirror])
     figures = {
-        "heldout_bits": heldout_bits,
-        **measure_baselines(shard_folder, model.receptive_field),
-        "num_parameters": count_parameters(network),
-        "seconds": round(seconds, 1),
+        "heldout_bits": result.heldout_bits,
+        **measure_baselines(workspace.path(shards.folder), model.receptive_field),
+        "num_parameters": result.num_parameters,
+        "seconds": result.seconds,
     }
     with workspace.new_folder("models") as folder:
-        save_model(network, card, folder)
+        shutil.copytree(trained, folder, dirs_exist_ok=True)
         digest = digest_folder(folder, [WEIGHTS, CARD])
         write_json(folder / FIGURES, {**figures, "training": training.model_dump()})
         shutil.copy(scratch / METRICS, folder / METRICS)

@@ -48,3 +48,11 @@ class IncompatibleCheckpointError(WavebandError):
 
 class TrainingDivergedError(WavebandError):
     """The loss became NaN or infinite."""
+
+
+class TrainingStoppedError(WavebandError):
+    """A training was asked to stop; its checkpoint is saved."""
+
+
+class OutOfMemoryError(WavebandError):
+    """Memory does not hold even one window."""

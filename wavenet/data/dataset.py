@@ -6,15 +6,17 @@ track's end; the windows of a step depend on the seed and the step alone, so a r
 draws what the interrupted one would have drawn.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from wavenet.audio.mulaw import Codes
 from wavenet.config import StemConfig
+from wavenet.data.conditions import condition_facts
 from wavenet.data.shards.format import Manifest
 from wavenet.data.shards.reader import read_codes
 from wavenet.data.splits import SPLITS, Split
@@ -31,6 +33,14 @@ class CodeRun:
     track: str
     start_sample: int
     codes: Codes
+
+
+class Tile(NamedTuple):
+    """One held-out window: the number of its run, where in the run it begins, samples of it."""
+
+    run: int
+    start: int
+    length: int
 
 
 def load_runs(folder: Path, split: Split) -> list[CodeRun]:
@@ -55,11 +65,13 @@ def load_runs(folder: Path, split: Split) -> list[CodeRun]:
 
 def check_compatible(manifest: Manifest, config: StemConfig) -> None:
     """Raise IncompatibleDataError where these shards cannot train this model, saying why."""
-    if manifest.quantization_channels > MAX_SOFTMAX_LEVELS:
+    if config.model.output == "softmax" and manifest.quantization_channels > MAX_SOFTMAX_LEVELS:
         raise IncompatibleDataError(
             f"{manifest.stem}: the shards have {manifest.quantization_channels} levels, a softmax output "
-            f"has at most {MAX_SOFTMAX_LEVELS}; lower quantization.quantization_channels"
+            f"has at most {MAX_SOFTMAX_LEVELS}; lower quantization.quantization_channels, or set "
+            "model.output=logistics"
         )
+    condition_facts(manifest, config.model)
     for split in SPLITS:
         if not manifest.num_samples(split):
             raise IncompatibleDataError(
@@ -98,34 +110,52 @@ class WindowSampler:
         self.runs = [run for run in runs if len(run.codes) >= self.window_length]
         self.batch_size, self.seed = batch_size, seed
         places = [len(run.codes) - self.window_length + 1 for run in self.runs]
-        self.ends = np.cumsum(places)
+        self.ends = np.cumsum(places, dtype=np.int64)
         self.begins = self.ends - places
 
-    def batch(self, step: int) -> NDArray[np.integer]:
-        """The windows of a step, (batch_size, receptive_field + scored_length) codes."""
+    def places(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the windows of a step begin: numbers in `runs`, and samples of those runs, (batch_size,)."""
         generator = np.random.default_rng([self.seed, step])
         places = generator.integers(self.ends[-1], size=self.batch_size)
         chosen = np.searchsorted(self.ends, places, side="right")
-        starts = places - self.begins[chosen]
-        windows = np.empty((self.batch_size, self.window_length), self.runs[0].codes.dtype)
-        for window, run, start in zip(windows, chosen.tolist(), starts.tolist(), strict=True):
-            window[:] = self.runs[run].codes[start : start + self.window_length]
-        return windows
+        return chosen, places - self.begins[chosen]
+
+    def batch(self, step: int) -> NDArray[np.integer]:
+        """The windows of a step, (batch_size, receptive_field + scored_length) codes."""
+        chosen, starts = self.places(step)
+        runs = [self.runs[number] for number in chosen.tolist()]
+        return cut_windows(runs, starts.tolist(), self.window_length, self.runs[0].codes.dtype)
 
 
-def tile_windows(runs: list[CodeRun], receptive_field: int, scored_length: int) -> Iterator[Codes]:
+def cut_windows(
+    runs: Sequence[CodeRun], starts: Iterable[int], length: int, dtype: DTypeLike
+) -> NDArray[np.integer]:
+    """(windows, length) codes, one window of each run, from its start within the run on."""
+    windows = np.empty((len(runs), length), dtype)
+    for window, run, start in zip(windows, runs, starts, strict=True):
+        window[:] = run.codes[start : start + length]
+    return windows
+
+
+def tile_places(runs: Sequence[CodeRun], receptive_field: int, scored_length: int) -> Iterator[Tile]:
     """Windows in which every sample that has its whole context is scored exactly once.
 
-    Each is (receptive_field + scored,) codes; scored is scored_length but for a run's last window.
+    Each has receptive_field + scored samples; scored is scored_length but for a run's last window.
     Raises IncompatibleDataError where not one sample has its whole context.
     """
     _refuse_short(runs, receptive_field)
-    for run in runs:
+    for number, run in enumerate(runs):
         for start in range(0, len(run.codes) - receptive_field, scored_length):
-            yield run.codes[start : start + receptive_field + scored_length]
+            yield Tile(number, start, min(receptive_field + scored_length, len(run.codes) - start))
 
 
-def _refuse_short(runs: list[CodeRun], receptive_field: int) -> int:
+def tile_windows(runs: Sequence[CodeRun], receptive_field: int, scored_length: int) -> Iterator[Codes]:
+    """The codes of `tile_places`, (receptive_field + scored,) each; views."""
+    for run, start, length in tile_places(runs, receptive_field, scored_length):
+        yield runs[run].codes[start : start + length]
+
+
+def _refuse_short(runs: Sequence[CodeRun], receptive_field: int) -> int:
     """The length of the longest run, which must hold at least one window."""
     longest = max((len(run.codes) for run in runs), default=0)
     if longest <= receptive_field:

@@ -1,1 +1,4 @@
 """The network as the paper has it, and its form on disk."""
+
+WEIGHTS, CARD = "model.safetensors", "config.json"
+"""The files of a saved model; here, for those who name them without torch."""

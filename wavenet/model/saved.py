@@ -14,10 +14,9 @@ from safetensors.torch import load_file, save_file
 from wavenet.config import ModelConfig
 from wavenet.errors import IncompatibleCheckpointError
 from wavenet.files import read_json, write_json
+from wavenet.model import CARD, WEIGHTS
 from wavenet.model.conditioning import ConditionForm
 from wavenet.model.wavenet import WaveNet
-
-WEIGHTS, CARD = "model.safetensors", "config.json"
 
 
 class SavedModel(BaseModel):

@@ -90,6 +90,15 @@ def _sum(skips: list[Tensor]) -> Tensor:
     return total
 
 
+def create_model(
+    config: ModelConfig, quantization_channels: int, seed: int, form: ConditionForm = UNCONDITIONAL
+) -> WaveNet:
+    """A network with the weights that a seed stands for; the global generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return WaveNet(config, quantization_channels, form)
+
+
 def count_parameters(model: nn.Module) -> int:
     """Trainable numbers of a model."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

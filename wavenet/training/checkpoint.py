@@ -1,26 +1,30 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped.
 
 A checkpoint is a folder `step-00000100` holding weights and optimiser as safetensors and the rest as
-JSON; it appears whole by one rename. Windows and their order depend on seed and step alone, so the
-step is the sampler's whole state. The invariant: resumed and uninterrupted training agree to the bit
-on one machine.
+JSON; it appears whole by one rename. Windows, masks and what is dropped depend on seed and step alone, so
+the step is the whole state of all that is random. The invariant: resumed and uninterrupted training agree
+to the bit on one machine.
 """
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from wavenet.errors import IncompatibleCheckpointError
 from wavenet.files import new_folder, publish_folder, read_json, write_json
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.schedule import Watch
 
 KEPT = 2
 """Checkpoints kept: the newest, and one to fall back on should the disk lose the newest."""
+STATE = "state.json"
 
 
 @dataclass
@@ -30,34 +34,48 @@ class Progress:
     step: int = 0  # steps finished
     recent_bits: tuple[float, ...] = ()  # of steps since the last line of metrics
     seconds: float = 0.0  # spent training, over all sessions
+    watch: Watch = field(default_factory=Watch)
+    micro_batch: int | None = None  # windows at a time, where memory has ended before
 
 
-def save_checkpoint(
-    folder: Path, model: WaveNet, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
+@dataclass
+class Learner:
+    """All that steps change. average: of the weights, if one is kept; best: weights at the best look."""
+
+    model: WaveNet
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None = None
+    best: dict[str, Tensor] | None = None
+
+
+def save_checkpoint(folder: Path, learner: Learner, progress: Progress) -> None:
     """Write `folder/step-...` and drop the oldest beyond `KEPT`."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"step-{progress.step:08d}"
+    tensors = {"model": copy_weights(learner.model), "optimizer": _flatten(learner.optimizer)}
+    if learner.average is not None:
+        tensors["average"] = copy_weights(learner.average)
+    if learner.best is not None:
+        tensors["best"] = learner.best
     with new_folder(folder, name) as temporary:
-        save_file(_weights(model), temporary / "model.safetensors")
-        save_file(_flatten(optimizer), temporary / "optimizer.safetensors")
-        state = {"step": progress.step, "recent_bits": progress.recent_bits, "seconds": progress.seconds}
-        write_json(temporary / "state.json", state)
+        for kind, values in tensors.items():
+            save_file(values, temporary / f"{kind}.safetensors")
+        write_json(temporary / STATE, asdict(progress))
         publish_folder(temporary, folder / name)
     for old in list_checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
 
 
-def load_checkpoint(folder: Path, model: WaveNet, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the newest readable checkpoint into model and optimiser; a fresh Progress where there is none.
+def load_checkpoint(folder: Path, learner: Learner) -> Progress:
+    """Load the newest readable checkpoint into a learner; a fresh Progress where there is none.
 
     Raises IncompatibleCheckpointError where there are some and none fits the model.
     """
     problem = None
     for checkpoint in reversed(list_checkpoints(folder)):
         try:
-            return _load(checkpoint, model, optimizer)
-        except (OSError, ValueError, SafetensorError, RuntimeError, KeyError) as error:
+            return _load(checkpoint, learner)
+        except (OSError, ValueError, TypeError, SafetensorError, RuntimeError, KeyError) as error:
             problem = error
     if problem is not None:
         raise IncompatibleCheckpointError(
@@ -67,11 +85,15 @@ def load_checkpoint(folder: Path, model: WaveNet, optimizer: torch.optim.Optimiz
     return Progress()
 
 
-def _load(checkpoint: Path, model: WaveNet, optimizer: torch.optim.Optimizer) -> Progress:
-    model.load_state_dict(load_file(checkpoint / "model.safetensors"))
-    _unflatten(optimizer, load_file(checkpoint / "optimizer.safetensors"))
-    state = read_json(checkpoint / "state.json")
-    return Progress(state["step"], tuple(state["recent_bits"]), state["seconds"])
+def _load(checkpoint: Path, learner: Learner) -> Progress:
+    learner.model.load_state_dict(load_file(checkpoint / "model.safetensors"))
+    _unflatten(learner.optimizer, load_file(checkpoint / "optimizer.safetensors"))
+    if learner.average is not None:
+        learner.average.load_state_dict(load_file(checkpoint / "average.safetensors"))
+    best = checkpoint / "best.safetensors"
+    learner.best = load_file(best) if best.exists() else None
+    state = read_json(checkpoint / STATE)
+    return Progress(**{**state, "recent_bits": tuple(state["recent_bits"]), "watch": Watch(**state["watch"])})
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -79,13 +101,16 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
-def _weights(model: WaveNet) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A network's weights as they are now, on the CPU."""
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()
+    }
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Optimiser state as flat names, `3.exp_avg`; learning rates follow from the step."""
-    state = optimizer.state_dict()["state"]
+    state: Mapping[int, Mapping[str, Tensor]] = optimizer.state_dict()["state"]
     return {
         f"{index}.{name}": value.detach().cpu().contiguous()
         for index, values in state.items()

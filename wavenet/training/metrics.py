@@ -8,17 +8,21 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from wavenet.files import write_text
 
 Row = Mapping[str, float]
 
+METRICS = "metrics.jsonl"
+
 STEP = "step"
 TRAIN_BITS = "train/bits_per_sample"
 HELDOUT_BITS = "heldout/bits_per_sample"  # of the same few windows each time: the curve
 FINAL_BITS = "final/heldout_bits_per_sample"  # of all held-out samples, once at the end: the result
+FREE_BITS = "final/heldout_bits_told_nothing"  # the same of a conditioned network that is told nothing
 LEARNING_RATE = "train/learning_rate"
+GRADIENT_NORM = "train/gradient_norm"  # before clipping, of the last step
 SPEED = "train/scored_samples_per_second"
 
 
@@ -30,6 +34,9 @@ class Reporter(Protocol):
 
     def report(self, row: Row) -> None:
         """Take one line of metrics; `step` is among its keys."""
+
+    def tell(self, message: str) -> None:
+        """Take a remark for people: what happened, what it means, what may be done."""
 
 
 class MetricsFile:
@@ -47,7 +54,10 @@ class MetricsFile:
         self.stream.flush()
         os.fsync(self.stream.fileno())  # a checkpoint never outlives the lines before it
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.stream.close()
 
 
@@ -57,3 +67,16 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         return []
     text = path.read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+class NoMetrics:
+    """What writes nothing: for ranks that do not lead."""
+
+    def report(self, row: Row) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass

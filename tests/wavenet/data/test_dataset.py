@@ -18,11 +18,13 @@ from wavenet.data.dataset import (
     check_compatible,
     load_runs,
     scored_codes,
+    tile_places,
     tile_windows,
 )
 from wavenet.data.shards.sources import ShardFormat, StemSource
 from wavenet.data.shards.writer import write_shards
 from wavenet.errors import IncompatibleDataError
+from wavenet.files import digest_bytes
 
 TRACK = 4096
 LENGTHS = st.lists(st.integers(1, 120), min_size=1, max_size=5)
@@ -180,6 +182,43 @@ def test_a_batch_depends_on_the_seed_and_the_step_alone():
 
 
 @pytest.mark.parametrize(
+    ("lengths", "receptive_field", "scored_length", "batch_size", "seed", "digest"),
+    [
+        ([500, 300, 90], 20, 30, 4, 7, "9e2c8cca97d698969e725668fdf842a0"),
+        ([1000, 61, 2500], 60, 64, 3, 0, "4c03ed8af78de6fa57442d3dd335d2c9"),
+        ([70, 800], 60, 4096, 5, 12345, "bf7992f9d31d67f08ba36df14366bd8f"),
+        ([4000, 4000, 4000], 128, 256, 8, 2**40 + 1, "d41faddeea45fb46bec9670d9f3420f2"),
+    ],
+)
+def test_a_seed_draws_the_windows_it_has_always_drawn(
+    lengths, receptive_field, scored_length, batch_size, seed, digest
+):
+    sampler = WindowSampler(make_runs(lengths), receptive_field, scored_length, batch_size, seed)
+    windows = [sampler.batch(step).tobytes() for step in (0, 1, 2, 999, 10**6)]
+    assert digest_bytes(b"".join(windows)) == digest
+
+
+@given(LENGTHS, st.integers(1, 60), st.integers(1, 60), st.integers(0, 5))
+def test_places_say_where_the_windows_of_a_step_begin(lengths, receptive_field, scored_length, seed):
+    sampler = WindowSampler(make_runs([*lengths, 70]), receptive_field, scored_length, 5, seed)
+    for step in range(3):
+        numbers, starts = sampler.places(step)
+        for window, number, start in zip(sampler.batch(step), numbers, starts, strict=True):
+            codes = sampler.runs[number].codes
+            assert 0 <= start <= len(codes) - len(window)
+            assert np.array_equal(window, codes[start : start + len(window)])
+
+
+@given(LENGTHS, st.integers(1, 60), st.integers(1, 60))
+def test_tiles_lie_where_they_say(lengths, receptive_field, scored_length):
+    runs = make_runs([*lengths, 70])
+    tiles = list(tile_places(runs, receptive_field, scored_length))
+    for tile, window in zip(tiles, tile_windows(runs, receptive_field, scored_length), strict=True):
+        assert len(window) == tile.length
+        assert window[0] == runs[tile.run].codes[tile.start]
+
+
+@pytest.mark.parametrize(
     ("lengths", "scored_length"), [([100], 40), ([61], 1), ([100, 90], 40), ([500, 90], 64)]
 )
 def test_the_scored_part_shrinks_to_what_the_longest_run_allows(lengths, scored_length):
@@ -217,6 +256,19 @@ def test_more_levels_than_a_softmax_has_are_refused(tmp_path, levels, fits):
             IncompatibleDataError, match=rf"drums: the shards have {levels} levels.*lower quant"
         ):
             check_compatible(manifest, config_of(2))
+
+
+def test_a_mixture_of_logistics_takes_any_number_of_levels(tmp_path):
+    _, manifest = write_set(tmp_path, [(300, "train"), (200, "heldout")], levels=65536)
+    check_compatible(manifest, StemConfig(model=ModelConfig(dilation_cycle=2, output="logistics")))
+
+
+@pytest.mark.parametrize("asked", [{"features": ["notes"]}, {"labels": ["artist"]}])
+def test_what_a_model_would_be_told_and_the_shards_lack_is_refused(tmp_path, asked):
+    _, manifest = write_set(tmp_path, [(300, "train"), (200, "heldout")], levels=256)
+    (name,) = asked
+    with pytest.raises(IncompatibleDataError, match=rf"drums: model\.{name} asks for .* have no {name};"):
+        check_compatible(manifest, StemConfig(model=ModelConfig(dilation_cycle=2, num_cycles=1, **asked)))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ from wavenet.training.metrics import FINAL_BITS, MetricsFile, read_metrics
 
 
 def write(path, *rows):
-    file = MetricsFile(path, last_step=10**9)
-    for row in rows:
-        file.report(row)
-    file.close()
+    with MetricsFile(path, last_step=10**9) as file:
+        for row in rows:
+            file.report(row)
 
 
 def test_lines_come_back_in_order(tmp_path):
@@ -29,7 +28,8 @@ def test_a_torn_last_line_is_left_out(tmp_path):
 def test_lines_from_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     path = tmp_path / "m.jsonl"
     write(path, {"step": 1}, {"step": 2}, {"step": 3})
-    MetricsFile(path, last_step=2).close()
+    with MetricsFile(path, last_step=2):
+        pass
     assert read_metrics(path) == [{"step": 1}, {"step": 2}]
 
 

@@ -15,8 +15,8 @@ from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.reader import read_codes, read_shards
 from wavenet.data.shards.storage import is_url, open_location, upload_shards
 from wavenet.errors import ConfigError, ShardFormatError
-from wavenet.training.loop import METRICS, train_model
-from wavenet.training.metrics import SPEED, read_metrics
+from wavenet.training.loop import train_model
+from wavenet.training.metrics import METRICS, SPEED, read_metrics
 
 RATE = 2000
 
@@ -85,9 +85,9 @@ def test_training_from_a_bucket_gives_the_losses_of_training_from_the_folder(ban
     config = StemConfig(
         model=ModelConfig(dilation_cycle=3, num_cycles=1, **model), training=TrainingConfig(**steps)
     )
-    _, local_bits, _ = train_model(band, tmp_path / "local", config)
-    _, remote_bits, _ = train_model(uploaded, tmp_path / "remote", config)
-    assert remote_bits == local_bits
+    local = train_model(band, tmp_path / "local", config)
+    remote = train_model(uploaded, tmp_path / "remote", config)
+    assert remote.heldout_bits == local.heldout_bits
     assert without_timings(tmp_path / "remote") == without_timings(tmp_path / "local")
 
 

@@ -1,0 +1,115 @@
+"""A training in a process of its own: started, listened to, and ended with the task that wanted it.
+
+Knows nothing of networks. The invariants: when `run_session` is left, for whatever reason, the process is
+gone; and should this process die without a word, the other notices and ends too.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from wavenet import errors
+from wavenet.errors import TrainingStoppedError, WavebandError
+from wavenet.files import read_json, write_text
+from wavenet.session.job import (
+    MESSAGE,
+    RESULT,
+    TRAINED,
+    Begun,
+    Done,
+    Failed,
+    Job,
+    Message,
+    Reported,
+    Result,
+    Told,
+)
+from wavenet.training.metrics import Reporter
+
+JOB = "job.json"
+SECONDS_TO_END = 60.0
+"""For a last step and a checkpoint."""
+
+
+def run_session(job: Job, reporters: Sequence[Reporter], processes: int = 1) -> tuple[Path, Result]:
+    """Train in a process of its own, or in several that share each batch. Returns the folder of the model.
+
+    Raises what the training raises, and TrainingStoppedError where it was ended from outside.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    write_text(job.folder / JOB, job.model_dump_json(indent=2))
+    with _started(_command(job.folder / JOB, processes)) as process:
+        last = _listen(process, reporters)
+        status = process.wait()
+    if isinstance(last, Failed):
+        raise _as_error(last)
+    if not isinstance(last, Done):
+        raise TrainingStoppedError(
+            f"train {job.stem}: the process ended without a word (exit status {status}; -9 is often a "
+            "machine short of memory); run again to go on from the last checkpoint"
+        )
+    trained = job.folder / TRAINED
+    return trained, Result.model_validate(read_json(trained / RESULT))
+
+
+def _command(job: Path, processes: int) -> list[str]:
+    session = ["-m", "wavenet.session", str(job)]
+    if processes == 1:
+        return [sys.executable, *session]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [sys.executable, *launcher, *session]
+
+
+@contextmanager
+def _started(command: list[str]) -> Iterator[subprocess.Popen]:
+    """A running process, asked to end and then made to when the block is left."""
+    process = subprocess.Popen(  # noqa: S603 (our own module)
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for stream in (process.stdin, process.stdout):
+            stream.close()  # type: ignore[union-attr]
+
+
+def _listen(process: subprocess.Popen, reporters: Sequence[Reporter]) -> Message | None:
+    """Pass on what is said, until nothing more is; returns the last message."""
+    last: Message | None = None
+    for line in process.stdout:  # type: ignore[union-attr]
+        try:
+            last = MESSAGE.validate_json(line)
+        except ValidationError:
+            print(line, end="", file=sys.stderr)  # of a library that has its own way to standard output
+            continue
+        for reporter in reporters:
+            _pass_on(last, reporter)
+    return last
+
+
+def _pass_on(message: Message, reporter: Reporter) -> None:
+    match message:
+        case Begun(rows=rows):
+            reporter.begin(rows)
+        case Reported(row=row):
+            reporter.report(row)
+        case Told(message=text):
+            reporter.tell(text)
+
+
+def _as_error(failed: Failed) -> Exception:
+    kind = getattr(errors, failed.error, None)
+    if isinstance(kind, type) and issubclass(kind, WavebandError):
+        return kind(failed.message)
+    return RuntimeError(f"{failed.error}: {failed.message}")

@@ -1,0 +1,160 @@
+"""A training in a process of its own ends with whoever wanted it, and goes on from where it was."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from tasks.session import JOB, run_session
+from tests.small_training import config, shard_folder
+from wavenet.errors import IncompatibleDataError, TrainingStoppedError
+from wavenet.files import write_text
+from wavenet.model.saved import load_model
+from wavenet.session.job import Job
+from wavenet.training.checkpoint import list_checkpoints
+from wavenet.training.loop import CHECKPOINTS, train_model
+from wavenet.training.metrics import METRICS, SPEED, STEP, TRAIN_BITS, read_metrics
+
+__all__ = ["config", "shard_folder"]
+
+
+class Listener:
+    """Keeps what it hears; does something when it hears of a step."""
+
+    def __init__(self, at=None, do=None):
+        self.rows, self.told, self.at, self.do = [], [], at, do
+
+    def begin(self, rows):
+        self.rows = list(rows)
+
+    def report(self, row):
+        self.rows.append(dict(row))
+        if row[STEP] == self.at and TRAIN_BITS in row:
+            self.do()
+
+    def tell(self, message):
+        self.told.append(message)
+
+
+@pytest.fixture
+def job(shard_folder, config, tmp_path):
+    """Some seconds of training, with a line of metrics a step."""
+    training = config.training.model_copy(update={"steps": 60, "log_every": 1, "checkpoint_seconds": 1e6})
+    return Job(
+        stem="drums", shards=str(shard_folder), shards_digest="d", folder=tmp_path / "work",
+        config=config.model_copy(update={"training": training}),
+    )  # fmt: skip
+
+
+def without_timings(folder):
+    return [{k: v for k, v in row.items() if k != SPEED} for row in read_metrics(folder / METRICS)]
+
+
+def children():
+    return [process for process in psutil.Process().children() if "wavenet.session" in process.cmdline()]
+
+
+def test_a_session_trains_as_the_library_does_and_tells_each_line(job, shard_folder, tmp_path):
+    trained = train_model(shard_folder, tmp_path / "here", job.config)
+    listener = Listener()
+    folder, result = run_session(job, [listener])
+    assert result.heldout_bits == trained.heldout_bits
+    assert result.steps == 60
+    assert without_timings(job.folder) == without_timings(tmp_path / "here")
+    assert listener.rows == read_metrics(job.folder / METRICS)
+    model, card = load_model(folder)
+    assert card.stem == "drums"
+    for name, tensor in trained.model.state_dict().items():
+        assert tensor.equal(model.state_dict()[name]), name
+    assert not children()
+
+
+def test_what_a_training_refuses_is_raised_as_the_error_that_it_is(job):
+    deep = job.config.model.model_copy(update={"dilation_cycle": 14})
+    bad = job.model_copy(update={"config": job.config.model_copy(update={"model": deep})})
+    with pytest.raises(IncompatibleDataError, match="receptive field"):
+        run_session(bad, [])
+    assert not children()
+
+
+@pytest.mark.parametrize("how", ["terminated", "killed"])
+def test_ended_from_outside_it_says_so_and_the_next_one_ends_with_the_same_losses(job, how, tmp_path):
+    whole = job.model_copy(update={"folder": tmp_path / "whole"})
+    run_session(whole, [])
+
+    def end():
+        (process,) = children()
+        process.send_signal(signal.SIGTERM if how == "terminated" else signal.SIGKILL)
+
+    with pytest.raises(TrainingStoppedError):
+        run_session(job, [Listener(20, end)])
+    assert bool(list_checkpoints(job.folder / CHECKPOINTS)) == (how == "terminated")
+    run_session(job, [])
+    assert without_timings(job.folder) == without_timings(whole.folder)
+
+
+def test_ctrl_c_in_the_starter_ends_the_process_with_a_checkpoint(job):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_session(job, [Listener(20, interrupt)])
+    assert not children()
+    assert list_checkpoints(job.folder / CHECKPOINTS)
+
+
+def test_a_session_whose_starter_is_killed_saves_a_checkpoint_and_ends(job):
+    job.folder.mkdir()
+    long = job.config.training.model_copy(update={"steps": 100_000})
+    endless = job.model_copy(update={"config": job.config.model_copy(update={"training": long})})
+    write_text(job.folder / JOB, endless.model_dump_json())
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(job.folder / JOB)], stdout=subprocess.PIPE, text=True
+    )
+    session = psutil.Process(int(starter.stdout.readline()))
+    wait_for(lambda: len(read_metrics(job.folder / METRICS)) > 3)
+    os.kill(starter.pid, signal.SIGKILL)
+    starter.wait()
+    session.wait(timeout=30)
+    assert list_checkpoints(job.folder / CHECKPOINTS)
+
+
+STARTER = """
+import subprocess, sys, time
+process = subprocess.Popen([sys.executable, "-m", "wavenet.session", sys.argv[1]], stdin=subprocess.PIPE,
+                           stdout=subprocess.PIPE)
+print(process.pid, flush=True)
+process.stdout.read()
+"""
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def test_two_processes_train_as_one_does(job, tmp_path):
+    """gloo on loopback: each takes half of every batch; the same losses, rounding aside."""
+    alone = job.model_copy(update={"folder": tmp_path / "alone"})
+    _, one = run_session(alone, [])
+    _, two = run_session(job, [], processes=2)
+    assert two.heldout_bits == pytest.approx(one.heldout_bits, abs=2e-3)
+    first, second = (read_metrics(folder / METRICS) for folder in (alone.folder, job.folder))
+    assert [row[STEP] for row in first] == [row[STEP] for row in second]
+    for one_row, other in zip(first[:5], second[:5], strict=True):
+        assert other[TRAIN_BITS] == pytest.approx(one_row[TRAIN_BITS], abs=1e-5)
+
+
+def test_a_session_in_a_thread_can_be_listened_to(job):
+    listener = Listener()
+    thread = threading.Thread(target=run_session, args=[job, [listener]])
+    thread.start()
+    thread.join(60)
+    assert listener.rows[-1][STEP] == 60

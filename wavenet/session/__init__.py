@@ -1,0 +1,1 @@
+"""One stem's training as a process of its own: `python -m wavenet.session JOB.json`."""

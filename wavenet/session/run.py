@@ -1,0 +1,55 @@
+"""A job done: the training, and the folder that it leaves.
+
+The invariant: the folder `trained` is there when the training is done, and not before.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from wavenet.data.shards.format import read_manifest
+from wavenet.data.shards.storage import open_location
+from wavenet.files import new_folder, publish_folder, write_json
+from wavenet.model.saved import SavedModel, save_model
+from wavenet.model.wavenet import count_parameters
+from wavenet.session.job import RESULT, TRAINED, Job, Result
+from wavenet.training.loop import Trained, train_model
+from wavenet.training.memory import keep_memory
+from wavenet.training.metrics import Reporter
+from wavenet.training.ranks import join_ranks
+
+
+def run_job(job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """Train, and leave model and result. Raises what `train_model` raises."""
+    keep_memory()
+    shards = open_location(job.shards)
+    with join_ranks() as ranks:
+        trained = train_model(
+            shards, job.folder, job.config, [reporter], init=job.init, ranks=ranks, should_stop=should_stop
+        )
+        if ranks.leads:
+            _leave(trained, job, shards)
+
+
+def _leave(trained: Trained, job: Job, shards: Path) -> None:
+    manifest = read_manifest(shards)
+    card = SavedModel(
+        stem=job.stem,
+        sample_rate=manifest.sample_rate,
+        shards_digest=job.shards_digest,
+        model=job.config.model,
+        quantization_channels=manifest.quantization_channels,
+        law=manifest.law,
+        condition=trained.model.form,
+    )
+    result = Result(
+        heldout_bits=trained.heldout_bits,
+        free_bits=trained.free_bits,
+        num_parameters=count_parameters(trained.model),
+        steps=trained.steps,
+        seconds=round(trained.seconds, 1),
+        transfer=trained.transfer.as_json() if trained.transfer else None,
+    )
+    with new_folder(job.folder, TRAINED) as folder:
+        save_model(trained.model, card, folder)
+        write_json(folder / RESULT, result.model_dump())
+        publish_folder(folder, job.folder / TRAINED)

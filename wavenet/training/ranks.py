@@ -1,0 +1,67 @@
+"""Several processes that train one network: who they are, and sums over all of them.
+
+`torchrun` starts them and says who is who in the environment; without it a process is alone. Knows
+nothing of networks. The invariant: what all ranks hold after a sum is the same to the bit.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all: rank of world, and its place on its machine."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that writes files and reports."""
+        return self.rank == 0
+
+    def share(self, count: int) -> int:
+        """How many of so many things are this rank's: number rank, rank + world, ..."""
+        return len(range(self.rank, count, self.world))
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all ranks, in place."""
+        if self.world > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replace each gradient by the sum over all ranks, in one exchange."""
+        gradients = [p.grad for p in parameters if p.grad is not None] if self.world > 1 else []
+        if not gradients:
+            return
+        flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(summed.view_as(gradient))
+
+    def any(self, here: bool, device: torch.device) -> bool:
+        """Whether it is so on any rank."""
+        return bool(self.sum(torch.tensor(float(here), device=device)) > 0) if self.world > 1 else here
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def join_ranks() -> Iterator[Ranks]:
+    """The ranks that `torchrun` has started, connected until the end; alone without it."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield ALONE
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Ranks(distributed.get_rank(), world, int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        distributed.destroy_process_group()

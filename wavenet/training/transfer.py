@@ -1,0 +1,115 @@
+"""Beginning with another training's weights: what fits is taken over, what does not is told.
+
+Knows nothing of where the weights come from. The invariant: every weight of the network is either loaded or
+in the report with the reason why it begins fresh.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from wavenet.errors import IncompatibleCheckpointError
+from wavenet.files import read_json
+from wavenet.model import CARD, WEIGHTS
+from wavenet.model.wavenet import WaveNet
+
+LABEL_TABLES = "encoder.labels."
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What was taken over. partly, fresh: names of weights, and why; unused: what the other had besides."""
+
+    loaded: list[str] = field(default_factory=list)
+    partly: dict[str, str] = field(default_factory=dict)
+    fresh: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def summary(self) -> str:
+        """One line for people."""
+        total = len(self.loaded) + len(self.partly) + len(self.fresh)
+        line = f"{len(self.loaded)} of {total} weights taken over"
+        rest = [f"{name} {why}" for name, why in {**self.partly, **self.fresh}.items()]
+        return f"{line}; {'; '.join(rest)}" if rest else line
+
+
+def load_into(model: WaveNet, folder: Path) -> Transfer:
+    """Take over the weights of an exported model, a checkpoint, or a folder of checkpoints.
+
+    A weight of the same name and shape is loaded. Of a label's embedding, rows are loaded by the values
+    that they stand for. Raises IncompatibleCheckpointError where there are no weights, or none fits.
+    """
+    theirs, labels = _read_weights(find_weights(folder))
+    ours = model.state_dict()
+    transfer = Transfer(unused=sorted(theirs.keys() - ours.keys()))
+    for name, mine in ours.items():
+        other = theirs.get(name)
+        if name.startswith(LABEL_TABLES) and other is not None:
+            _load_rows(model, name, mine, other, labels, transfer)
+        elif other is None:
+            transfer.fresh[name] = "is not there"
+        elif other.shape != mine.shape:
+            transfer.fresh[name] = f"has shape {tuple(other.shape)} there, {tuple(mine.shape)} here"
+        else:
+            mine.copy_(other)
+            transfer.loaded.append(name)
+    if not transfer.loaded:
+        raise IncompatibleCheckpointError(
+            f"{folder}: none of its weights fits this network; expected the same layers and channels as "
+            f"here: {model.config.model_dump(exclude_defaults=True)}"
+        )
+    return transfer
+
+
+def find_weights(folder: Path) -> Path:
+    """The weights in a folder: an exported model's, a checkpoint's, or the newest checkpoint's."""
+    for place in [folder, *_newest_first(folder), *_newest_first(folder / "checkpoints")]:
+        if (place / WEIGHTS).is_file():
+            return place / WEIGHTS
+    raise IncompatibleCheckpointError(
+        f"{folder}: no weights to begin with; expected {WEIGHTS}, as in an exported model or a checkpoint"
+    )
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """Weights by name, and the values of each label if a card tells them."""
+    try:
+        weights = load_file(path)
+        card = path.with_name(CARD)
+        labels = read_json(card).get("condition", {}).get("labels", {}) if card.is_file() else {}
+    except (OSError, ValueError, AttributeError, SafetensorError) as error:
+        raise IncompatibleCheckpointError(f"{path}: cannot be read as weights ({error})") from None
+    return weights, labels
+
+
+@torch.no_grad()
+def _load_rows(
+    model: WaveNet, name: str, mine: Tensor, other: Tensor, labels: dict[str, list[str]], transfer: Transfer
+) -> None:
+    """An embedding's rows by the values that they stand for; row 0, of no value, is always there."""
+    label, values = list(model.form.labels.items())[int(name.removeprefix(LABEL_TABLES).split(".")[0])]
+    known = labels.get(label, [])
+    if other.shape != (len(known) + 1, mine.shape[1]):
+        transfer.fresh[name] = f"is not told of {label} in the same way there"
+        return
+    mine[0] = other[0]
+    shared = [value for value in values if value in known]
+    for value in shared:
+        mine[values.index(value) + 1] = other[known.index(value) + 1]
+    if shared == values:
+        transfer.loaded.append(name)
+    else:
+        missing = [value for value in values if value not in known]
+        transfer.partly[name] = f"has no {label} {', '.join(missing)} there"
