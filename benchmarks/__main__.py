@@ -14,7 +14,7 @@ import benchmarks
 from benchmarks.harness import Result, Setting, describe_run
 from benchmarks.report import print_table
 
-TOOLS = {"__main__", "harness", "report", "music"}
+TOOLS = {"__main__", "harness", "report", "music", "steps", "workload"}
 FILE_WIDTH = 160  # columns of a table in a file, which nobody has to fold
 
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.width = FILE_WIDTH
     module = importlib.import_module(f"benchmarks.{options.name}")
     with tempfile.TemporaryDirectory(prefix="waveband-benchmark-") as folder:
-        setting = Setting(Path(folder), options.quick, options.audio)
+        setting = Setting(Path(folder), options.quick, options.audio, options.threads)
         results = []
         for result in module.measure(setting):
             results.append(result)
@@ -50,12 +50,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--quick", action="store_true", help="end within a minute, less precise")
     parser.add_argument("--audio", type=Path, help="folder of music; a rendered album if not given")
+    parser.add_argument("--threads", type=_count, help="of a training; all cores if not given")
     return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of threads; expected 1 or more")
+    return int(text)
 
 
 def _line(result: Result) -> str:
     verdict = {None: "", True: "met", False: "MISSED"}[result.met]
-    return f"{result.case}: {result.ratio:.3g} of {result.baseline} {verdict}".rstrip()
+    note = f"({result.note})" if result.note else ""
+    return " ".join(filter(None, (f"{result.case}: {result.ratio:.3g} of {result.baseline}", verdict, note)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -32,11 +32,17 @@ class Setting:
     folder: Path  # an empty one, for what is written
     quick: bool = False
     audio: Path | None = None  # a folder of music; the demo album where there is none
+    threads: int | None = None  # of a training; all cores where nothing is said
 
     @property
     def repeats(self) -> int:
         """How often each of value and baseline is measured."""
         return 3 if self.quick else 7
+
+    @property
+    def num_threads(self) -> int:
+        """How many threads a training has."""
+        return self.threads or len(available_cores())
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Result:
     baseline_value: float
     at_least: float | None = None
     at_most: float | None = None
+    note: str | None = None  # what a reader of the ratio should know
 
     @property
     def ratio(self) -> float:
@@ -149,6 +156,48 @@ def run_apart(function: Callable[..., Answer], *args: Any) -> Answer:
         return pool.submit(function, *args).result()
 
 
+class Apart:
+    """An object in a fresh process, made there and asked over a pipe while this one goes on."""
+
+    def __init__(self, make: Callable[..., Any], *args: Any) -> None:
+        """make: a module's class or function, called with args in the other process."""
+        self._pool = fresh_pool(1, initializer=_hold, initargs=(make, args))
+        self._pool.submit(int)  # so that the process starts now, beside others
+
+    def ask(self, method: str, *args: Any) -> Any:
+        """What a method of the object answers."""
+        return self._pool.submit(_ask, method, args).result()
+
+    def __enter__(self) -> "Apart":
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+_held: list[Any] = []  # in a process of `Apart`: its object
+
+
+def _hold(make: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    _held.append(make(*args))
+
+
+def _ask(method: str, args: tuple[Any, ...]) -> Any:
+    return getattr(_held[0], method)(*args)
+
+
+def ask_in_turn(others: Mapping[str, Apart], repeats: int) -> dict[str, float]:
+    """Median of the seconds that each one's `run()` answers, after one of each to warm up."""
+    for other in others.values():
+        other.ask("run")
+    names, seconds = list(others), {name: [] for name in others}
+    for repeat in range(repeats):
+        first = repeat % len(names)
+        for name in names[first:] + names[:first]:
+            seconds[name].append(others[name].ask("run"))
+    return {name: statistics.median(each) for name, each in seconds.items()}
+
+
 def pinned_pool(workers: int) -> ProcessPoolExecutor:
     """A `fresh_pool` each of whose processes has a core of its own, as far as there are some."""
     turns = multiprocessing.get_context("spawn").Value("i", 0)
@@ -171,6 +220,16 @@ def _take_core(turns: Any) -> None:
 
 def peak_memory() -> int:
     """The most bytes that were resident in this process so far."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return _peak_with_ancestors()
+
+
+def _peak_with_ancestors() -> int:
+    """As the system counts for a process, which may begin with what its parent had."""
     import resource  # not on every system
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

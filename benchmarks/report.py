@@ -33,7 +33,7 @@ def print_table(run: dict[str, Any], console: Console) -> None:
 
 def _target(result: dict[str, Any]) -> str:
     if "met" not in result:
-        return ""
+        return result.get("note", "")
     bounds = [f"{sign} {result[key]:g}" for key, sign in SIGNS.items() if key in result]
     verdict = "[green]met" if result["met"] else "[red]MISSED"
     return f"{' and '.join(bounds)} {verdict}"

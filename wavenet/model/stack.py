@@ -149,8 +149,9 @@ def _run_layer(
     num_outputs = len(x) - (weights.dilated.shape[1] - 1) * shape.dilations[i] * shape.batch
     gates = x.new_empty(num_outputs, 2 * width)
     outputs = x.new_empty(0 if last else num_outputs, x.shape[1])
-    room = x.new_empty(_chunk_rows(shape, width), width)
-    for rows in _chunks(num_outputs, i, weights, shape):
+    step = _chunk_rows(shape, width, num_outputs, x)
+    room = x.new_empty(step, width)
+    for rows in _chunks(num_outputs, step, i, weights, shape):
         z, activated = gates[rows.start : rows.end], room[: len(rows)]
         torch.addmm(weights.dilated_bias[i], rows.newest(x), weights.dilated[i, -1], out=z)
         for tap in range(rows.taps - 1):
@@ -185,8 +186,9 @@ def _return_through_layer(
     """
     width, last = weights.residual.shape[1], i + 1 == len(shape.dilations)
     d_x = d_stream[len(d_stream) - len(x) :]
-    room = [x.new_empty(_chunk_rows(shape, width), columns) for columns in (width, width, 2 * width)]
-    for rows in _chunks(len(gates), i, weights, shape):
+    step = _chunk_rows(shape, width, len(gates), x)
+    room = [x.new_empty(step, columns) for columns in (width, width, 2 * width)]
+    for rows in _chunks(len(gates), step, i, weights, shape):
         activated, d_activated, dz = (buffer[: len(rows)] for buffer in room)
         d_out, said, d_said = rows.newest(d_x), slice(rows.unscored, None), rows.scored(d_skips)
         if last:
@@ -207,14 +209,15 @@ def _return_through_layer(
             rows.tap(d_x, tap).addmm_(dz, weights.dilated[i, tap].t())
 
 
-def _chunks(num_outputs: int, i: int, weights: StackWeights, shape: StackShape) -> Iterator[Rows]:
-    taps, width = weights.dilated.shape[1], weights.residual.shape[1]
-    step = _chunk_rows(shape, width)
+def _chunks(num_outputs: int, step: int, i: int, weights: StackWeights, shape: StackShape) -> Iterator[Rows]:
+    taps = weights.dilated.shape[1]
     for start in range(0, num_outputs, step):
         end = min(start + step, num_outputs)
         yield Rows(start, end, num_outputs, shape.dilations[i] * shape.batch, taps, shape.num_scored)
 
 
-def _chunk_rows(shape: StackShape, width: int) -> int:
-    """Rows worked on at a time: whole samples of all windows."""
+def _chunk_rows(shape: StackShape, width: int, num_outputs: int, x: Tensor) -> int:
+    """Rows worked on at a time: whole samples of all windows; all there are where there is no such cache."""
+    if x.device.type != "cpu":
+        return num_outputs
     return shape.batch * max(1, CACHED_VALUES // (2 * width * shape.batch))
