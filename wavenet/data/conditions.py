@@ -6,9 +6,11 @@ the shards store, scaled no sooner than it is fetched.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,8 +65,9 @@ class FrameRun:
     stored: dict[str, NDArray]
 
     @property
-    def num_frames(self) -> int:
-        return len(next(iter(self.stored.values())))
+    def end_frame(self) -> int:
+        """One more than the last."""
+        return self.first_frame + len(next(iter(self.stored.values())))
 
     def fill(self, frames: Frames, first_frame: int) -> None:
         """Put what this run has of the track's frames from first_frame on into frames, scaled.
@@ -73,14 +76,18 @@ class FrameRun:
         where there is a frame. Rows that the run does not have stay as they are.
         """
         begin = max(first_frame, self.first_frame)
-        end = min(first_frame + len(frames), self.first_frame + self.num_frames)
-        if begin >= end:
-            return
+        end = max(begin, min(first_frame + len(frames), self.end_frame))
         told = frames[begin - first_frame : end - first_frame]
         here = slice(begin - self.first_frame, end - self.first_frame)
         parts = [SCALES[name](each[here]) for name, each in self.stored.items()]
         told[:, :-1] = np.concatenate(parts, axis=1)
         told[:, -1] = 1
+
+
+def between(runs: Sequence[FrameRun], first_frame: int, end_frame: int) -> Sequence[FrameRun]:
+    """Those runs of a track, given in the order of time, that have any of its frames in that range."""
+    begin = bisect_right(runs, first_frame, key=attrgetter("end_frame"))
+    return runs[begin : bisect_left(runs, end_frame, key=attrgetter("first_frame"))]
 
 
 def condition_facts(manifest: Manifest, config: ModelConfig) -> ConditionFacts:

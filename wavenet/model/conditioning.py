@@ -35,6 +35,12 @@ class ConditionForm(BaseModel):
         """Numbers a frame: those of all features, then 1 where there is a frame."""
         return sum(self.features.values()) + 1 if self.features else 0
 
+    def ordered(self, config: ModelConfig) -> "ConditionForm":
+        """The same in the order of a config, which JSON with sorted keys does not keep."""
+        labels = {name: self.labels[name] for name in config.labels}
+        features = {name: self.features[name] for name in config.features}
+        return self.model_copy(update={"labels": labels, "features": features})
+
     def label_ids(self, values: Mapping[str, str | None]) -> list[int]:
         """A number a label, in order; 0 for one that is not known."""
         return [

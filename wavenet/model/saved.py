@@ -46,9 +46,10 @@ def load_model(folder: Path) -> tuple[WaveNet, SavedModel]:
     """The network, on CPU and in evaluation mode, and its card. Raises IncompatibleCheckpointError."""
     try:
         card = SavedModel.model_validate(read_json(folder / CARD))
+        card = card.model_copy(update={"condition": card.condition.ordered(card.model)})
         model = WaveNet(card.model, card.quantization_channels, card.condition)
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ValidationError, SafetensorError, RuntimeError) as error:
         raise IncompatibleCheckpointError(
             f"{folder}: not a model this version can read ({error}); expected {CARD} and {WEIGHTS} as "
             "Waveband writes them"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.config import ModelConfig, TrainingConfig
-from wavenet.data.conditions import FrameRun, condition_facts, load_frames, load_labels
+from wavenet.data.conditions import FrameRun, between, condition_facts, load_frames, load_labels
 from wavenet.data.dataset import CodeRun, Tile, WindowSampler, cut_windows, load_runs, tile_places
 from wavenet.data.primes import Place
 from wavenet.data.shards.format import Manifest, read_manifest
@@ -101,7 +101,7 @@ class ConditionSource:
         """(batch, num_frames, channels)"""
         frames = np.zeros((len(track_ids), num_frames, self.form.frame_channels), np.float32)
         for row, track_id, first_frame in zip(frames, track_ids, first_frames.tolist(), strict=True):
-            for run in self.frames.get(track_id, ()):
+            for run in between(self.frames.get(track_id, []), first_frame, first_frame + num_frames):
                 run.fill(row, first_frame)
         return frames
 

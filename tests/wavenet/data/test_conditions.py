@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wavenet.audio.io import write_audio
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import ModelConfig
-from wavenet.data.conditions import SCALES, FrameRun, condition_facts, load_frames, load_labels
+from wavenet.data.conditions import SCALES, FrameRun, between, condition_facts, load_frames, load_labels
 from wavenet.data.dataset import load_runs
 from wavenet.data.scores import read_notes
 from wavenet.data.shards import sources, split_writer
@@ -123,7 +123,7 @@ def test_frames_beside_a_run_are_those_of_its_rows(write, tmp_path, monkeypatch,
     runs, rows = load_runs(folder, "train"), read_shards(folder, "train")
     beside = load_frames(folder, "train", runs, ALL)
     assert [(run.start_sample, len(run.codes)) for run in runs] == [(500, 1000), (2500, 2760), (0, 2200)]
-    assert [(run.first_frame, run.num_frames) for run in beside] == [(25, 50), (125, 138), (0, 110)]
+    assert [(run.first_frame, run.end_frame) for run in beside] == [(25, 75), (125, 263), (0, 110)]
     for run, frames in zip(runs, beside, strict=True):
         for name in ALL:
             assert np.array_equal(frames.stored[name], stored_frames(rows_between(rows, run), name)), name
@@ -133,11 +133,11 @@ def test_features_lie_side_by_side_in_the_order_that_is_asked_for(band):
     folder, _ = band
     names = ["notes", "energy", "f0"]
     first, *_ = load_frames(folder, "train", load_runs(folder, "train"), names)
-    told = fetch(first, first.first_frame, first.num_frames)
+    told = fetch(first, first.first_frame, first.end_frame - first.first_frame)
     assert np.array_equal(told[:, :256], SCALES["notes"](first.stored["notes"]))
     assert np.array_equal(told[:, 256:257], SCALES["energy"](first.stored["energy"]))
     assert np.array_equal(told[:, 257:259], SCALES["f0"](first.stored["f0"]))
-    assert np.array_equal(told[:, 259], np.ones(first.num_frames))
+    assert np.array_equal(told[:, 259], np.ones(len(told)))
 
 
 @given(st.integers(0, 30), st.integers(1, 20), st.integers(-5, 60), st.integers(1, 40))
@@ -148,6 +148,19 @@ def test_what_a_run_does_not_have_stays_as_it_was(first_frame, num_frames, begin
     for frame, (value, presence) in enumerate(told, begin):
         there = first_frame <= frame < first_frame + num_frames
         assert (value, presence) == ((frame - first_frame + 1.5, 1) if there else (-1, -1))
+
+
+@given(st.lists(st.integers(1, 5), max_size=12), st.integers(-3, 40), st.integers(1, 9))
+def test_runs_in_a_range_of_frames_are_those_that_have_any_of_it(lengths, first, count):
+    """Lengths of runs and of the gaps between them, by turns."""
+    ends = np.cumsum(lengths).tolist()
+    runs = [
+        FrameRun(end - length, {"energy": np.zeros((length, 1), np.float32)})
+        for length, end in list(zip(lengths, ends, strict=True))[::2]
+    ]
+    asked = set(range(first, first + count))
+    having = [run for run in runs if asked & set(range(run.first_frame, run.end_frame))]
+    assert list(between(runs, first, first + count)) == having
 
 
 def test_a_score_is_heard_where_it_is_written(band):
@@ -224,7 +237,7 @@ def test_every_feature_has_a_scale_of_its_own(name, stored, told):
 def test_what_is_told_of_music_is_about_0_to_1(band):
     folder, _ = band
     for run in load_frames(folder, "train", load_runs(folder, "train"), ALL):
-        told = fetch(run, run.first_frame, run.num_frames)
+        told = fetch(run, run.first_frame, run.end_frame - run.first_frame)
         assert told.min() >= 0
         assert told.max() < 1.5
         assert told[:, :1].max() > 0.5

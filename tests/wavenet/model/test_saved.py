@@ -8,8 +8,9 @@ import torch
 
 from wavenet.config import ModelConfig
 from wavenet.errors import IncompatibleCheckpointError
+from wavenet.model.conditioning import ConditionForm
 from wavenet.model.saved import CARD, WEIGHTS, SavedModel, load_model, save_model
-from wavenet.training.loop import create_model
+from wavenet.model.wavenet import create_model
 
 CONFIG = ModelConfig(dilation_cycle=3, num_cycles=1, residual_channels=4, gate_channels=4, skip_channels=4)
 
@@ -58,3 +59,21 @@ def test_a_damaged_model_is_refused_by_name(folder, damage):
 def _change_card(folder, **changes):
     card = json.loads((folder / CARD).read_text())
     (folder / CARD).write_text(json.dumps({**card, **changes}))
+
+
+def test_features_and_labels_come_back_in_the_order_that_the_weights_were_trained_in(tmp_path):
+    """JSON is written with sorted keys; frames have their channels in the model's order."""
+    form = ConditionForm(labels={"b": ["x"], "a": ["y"]}, features={"notes": 5, "energy": 1}, hop_length=7)
+    config = CONFIG.model_copy(update={"labels": ["b", "a"], "features": ["notes", "energy"]})
+    card = SavedModel(
+        stem="drums",
+        sample_rate=8000,
+        quantization_channels=32,
+        shards_digest="d",
+        model=config,
+        condition=form,
+    )
+    save_model(create_model(config, 32, 1, form), card, tmp_path)
+    model, _ = load_model(tmp_path)
+    assert list(model.form.features) == ["notes", "energy"]
+    assert list(model.form.labels) == ["b", "a"]
