@@ -179,8 +179,7 @@ class PipelineTracker:
                 mirror.begin(read_metrics(folder / "metrics.jsonl"))
         figures = model.model_dump(include={"uniform_bits", "unigram_bits", "num_parameters", "seconds"})
         self._log_figures(run_id, {f"final/{name}": value for name, value in figures.items()})
-        for path in sorted(folder.iterdir()):
-            self.client.log_artifact(run_id, str(path), "model")
+        self.client.log_artifacts(run_id, str(folder), "model")
 
     @_never_fatal
     def log_take(self, place: Workspace, stem: str, take: TakeRecord) -> None:

@@ -16,7 +16,7 @@ from wavenet.evaluation.metrics import uniform_bits, unigram_bits
 from wavenet.evaluation.plots import plot_loss
 from wavenet.files import digest_folder, write_json
 from wavenet.model import CARD, WEIGHTS
-from wavenet.session.job import Job
+from wavenet.session.job import SAMPLES, Job
 from wavenet.training.metrics import METRICS, read_metrics
 
 FIGURES, LOSS_CURVE = "figures.json", "loss.png"
@@ -56,6 +56,8 @@ def train(
         digest = digest_folder(folder, [WEIGHTS, CARD])
         write_json(folder / FIGURES, {**figures, "training": training.model_dump()})
         shutil.copy(scratch / METRICS, folder / METRICS)
+        if (scratch / SAMPLES).is_dir():
+            shutil.copytree(scratch / SAMPLES, folder / SAMPLES)
         name = digest_folder(folder, [WEIGHTS, CARD, METRICS])  # other metrics, another folder
         baselines = {kind: figures[f"{kind}_bits"] for kind in ("uniform", "unigram")}
         plot_loss(read_metrics(folder / METRICS), baselines, folder / LOSS_CURVE)

@@ -14,6 +14,8 @@ from wavenet.config import StemConfig
 TRAINED = "trained"
 """Folder, in the job's, of what a finished session leaves: the model and `result.json`."""
 RESULT = "result.json"
+SAMPLES = "samples"
+"""Folder, in the job's, of what was played on the way."""
 
 
 class Part(BaseModel):

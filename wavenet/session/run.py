@@ -4,14 +4,14 @@ The invariant: the folder `trained` is there when the training is done, and not 
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
-from wavenet.data.shards.format import read_manifest
+from wavenet.data.shards.format import Manifest, read_manifest
 from wavenet.data.shards.storage import open_location
 from wavenet.files import new_folder, publish_folder, write_json
 from wavenet.model.saved import SavedModel, save_model
 from wavenet.model.wavenet import count_parameters
 from wavenet.session.job import RESULT, TRAINED, Job, Result
+from wavenet.session.listening import TakeWriter
 from wavenet.training.loop import Trained, train_model
 from wavenet.training.memory import keep_memory
 from wavenet.training.metrics import Reporter
@@ -22,16 +22,18 @@ def run_job(job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> No
     """Train, and leave model and result. Raises what `train_model` raises."""
     keep_memory()
     shards = open_location(job.shards)
+    manifest = read_manifest(shards)
+    listener = TakeWriter(shards, manifest, job.folder, job.config.training)
     with join_ranks() as ranks:
         trained = train_model(
-            shards, job.folder, job.config, [reporter], init=job.init, ranks=ranks, should_stop=should_stop
-        )
+            shards, job.folder, job.config, [reporter],
+            init=job.init, ranks=ranks, should_stop=should_stop, listener=listener if ranks.leads else None,
+        )  # fmt: skip
         if ranks.leads:
-            _leave(trained, job, shards)
+            _leave(trained, job, manifest)
 
 
-def _leave(trained: Trained, job: Job, shards: Path) -> None:
-    manifest = read_manifest(shards)
+def _leave(trained: Trained, job: Job, manifest: Manifest) -> None:
     card = SavedModel(
         stem=job.stem,
         sample_rate=manifest.sample_rate,
