@@ -1,5 +1,7 @@
 """Generation: from a stem's model to a take."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tasks.caching import cached_task
@@ -13,6 +15,10 @@ from wavenet.config import GenerationConfig, num_generated_samples
 from wavenet.data.primes import Place, choose_places, context_and_continuation
 from wavenet.evaluation.plots import plot_mel
 from wavenet.files import digest_folder, write_json
+
+if TYPE_CHECKING:
+    from wavenet.model.conditioning import Condition
+    from wavenet.model.wavenet import WaveNet
 
 TAKE, TAKE_MEL = "take.wav", "take.png"
 REFERENCE, REFERENCE_MEL = "reference.wav", "reference.png"
@@ -51,10 +57,17 @@ def generate(
     num_samples = num_generated_samples(config, card.sample_rate)
     quantizer = Quantizer(card.law, card.quantization_channels)
     context, reference = _prime(workspace, shards, prime, network.receptive_field, num_samples, quantizer)
+    condition = _condition(workspace, shards, prime, network, num_samples)
     progress = Progress(f"generate {stem}", num_samples)
     blocks = []
     for block in generate_blocks(
-        network, context[None], num_samples, seed=config.seed, temperature=config.temperature
+        network,
+        context[None],
+        num_samples,
+        condition=condition,
+        guidance=config.guidance,
+        seed=config.seed,
+        temperature=config.temperature,
     ):
         blocks.append(block[0])
         progress.update(progress.done + block.shape[1], f"{config.seconds:g} s of sound")
@@ -83,6 +96,19 @@ def generate(
             num_samples=num_samples,
             has_reference=len(reference) > 0,
         )
+
+
+def _condition(
+    workspace: Workspace, shards: ShardsRecord, prime: Prime | None, network: "WaveNet", num_samples: int
+) -> "Condition | None":
+    """What the held-out track does from its prime on, for a network that is told such things."""
+    from wavenet.training.windows import continuation_condition
+
+    if prime is None:
+        return None
+    place = Place(prime.track_id, prime.start_sample)
+    folder = workspace.path(shards.folder)
+    return continuation_condition(folder, network.form, place, network.receptive_field, num_samples)
 
 
 def _prime(
