@@ -1,4 +1,4 @@
-"""The command line: `waveband run`, `waveband demo`.
+"""The command line: `waveband run`, `doctor`, `prepare`, `shards verify`, `config`, `demo`.
 
 Knows nothing of how the work is done. Results go to standard output, progress to standard error; an
 error that was foreseen is one message and exit status 1, never a traceback.
@@ -7,6 +7,8 @@ error that was foreseen is one message and exit status 1, never a traceback.
 import json
 import sys
 import warnings
+from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.runtime import prepare_environment
+from wavenet.config import config_names
 from wavenet.data.scan import NOT_AUDIO
 from wavenet.errors import ConfigError, WavebandError
 
@@ -23,8 +26,17 @@ if TYPE_CHECKING:
     from flows.build_and_train import PipelineResult
     from wavenet.evaluation.doctor import DoctorReport
 
+CONFIGS = ", ".join(config_names())
+HELP = f"""Train a band of WaveNets on your own music: one model per stem, summed into a mix.
+
+As in: waveband run --input ~/Music/records --config album training.steps=2000
+
+Configs are {CONFIGS}, or a YAML file of yours. `waveband config` prints every key there is, its value and
+what it means; each can be set as section.key=value.
+"""
+
 app = typer.Typer(
-    help="Train a band of WaveNets on your own music: one model per stem, summed into a mix.",
+    help=HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,16 +47,41 @@ RetrainOption = Annotated[list[str], typer.Option(help="Stem to train and genera
 InputOption = Annotated[
     str, typer.Option(help="Folder, glob, manifest (CSV, JSONL) or URL of tracks, or of songs as stems.")
 ]
-ConfigOption = Annotated[list[str], typer.Option(help="Name or path of a config. May repeat.")]
+ConfigOption = Annotated[
+    list[str],
+    typer.Option(help=f"{CONFIGS}, or the path of a YAML file. May repeat, each over the one before."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
-OverridesArgument = Annotated[list[str] | None, typer.Argument(help="section.key=value", show_default=False)]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="section.key=value, as in training.steps=2000; `waveband config` lists them.", show_default=False
+    ),
+]
 
 
 INTERRUPTED = 130
 """The exit status that Typer makes of Ctrl-C, after a shell's."""
 STORES = {"botocore", "aiobotocore", "aiohttp"}
 """Packages whose errors, where nothing else has put them into words, are of a remote store."""
+MOST_NAMES, MOST_LINES = 3, 20
+"""So many names are told of one reason, and so many reasons or notes."""
 TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits"}
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        print(f"waveband {version('waveband')}")
+        raise typer.Exit
+
+
+@app.callback()
+def waveband(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -82,7 +119,10 @@ def doctor(
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
-    """What happens to each file and how good the setting can sound, before anything is trained."""
+    """What happens to each file and how good the setting can sound, before anything is trained.
+
+    Where MLFLOW_RUN_ID names a run of MLflow, the report is logged to it.
+    """
     begin("the input", input, config, overrides or [], workspace)
     from flows.doctor import examine_input
     from tasks.tracking import log_to_run_under_way
@@ -109,13 +149,31 @@ def prepare(
 ) -> None:
     """From a folder of records to Parquet shards, one set a stem, and no further."""
     begin("the input", input, config, overrides or [], workspace)
-    from flows.prepare import prepare_shards
+    from flows.prepare import prepare_input
 
-    places = prepare_shards(input, config, overrides or [], workspace)
-    for stem, place in places.items():
+    made = prepare_input(input, config, overrides or [], workspace)
+    print_some(f"note  {printable(note)}" for note in made.notes)
+    print_set_aside(made.set_aside)
+    for stem, place in made.places.items():
         print(f"shards  {stem:<12} {place}")
     if as_json:
-        print(json.dumps({"shards": places}, ensure_ascii=False))
+        set_aside = [{"path": path, "reason": reason} for path, reason in made.set_aside]
+        told = {"shards": made.places, "set_aside": set_aside, "notes": made.notes}
+        print(json.dumps(told, ensure_ascii=False))
+
+
+@app.command("config")
+def show_config(
+    sections: Annotated[
+        list[str] | None, typer.Argument(help="Those sections alone.", show_default=False)
+    ] = None,
+    config: ConfigOption = [],  # noqa: B006
+) -> None:
+    """Every setting with its value and what it means, as a config file that can be edited and used."""
+    from flows.settings import describe_settings
+    from wavenet.config import load_config
+
+    print(describe_settings(load_config(config), sections or []))
 
 
 shards_app = typer.Typer(help="Look after shard sets.", no_args_is_help=True)
@@ -125,19 +183,25 @@ app.add_typer(shards_app, name="shards")
 @shards_app.command()
 def verify(
     folders: Annotated[list[str], typer.Argument(help="Shard sets: folders or URLs.", show_default=False)],
+    as_json: JsonOption = False,
 ) -> None:
     """Find any flipped byte, missing row or foreign file. Exit status 1 if there is one."""
-    from wavenet.data.shards.checker import verify_shards
+    from wavenet.data.shards.checker import name_remedy, verify_shards
     from wavenet.data.shards.storage import open_location
 
-    problems = 0
+    sets = []
     for folder in folders:
-        found = verify_shards(open_location(folder))
-        problems += len(found)
-        print(f"{printable(folder)}: {'whole' if not found else f'{len(found)} problems'}")
-        for problem in found:
-            print(f"  {printable(problem)}")
-    raise typer.Exit(1 if problems else 0)
+        place = open_location(folder)
+        problems = verify_shards(place)
+        remedy = name_remedy(place, problems)
+        print(f"{printable(folder)}: {f'{len(problems)} problems' if problems else 'whole'}")
+        for line in [*problems, *([f"to mend it: {remedy}"] if remedy else [])]:
+            print(f"  {printable(line)}")
+        sets.append({"folder": folder, "ok": not problems, "problems": problems, "remedy": remedy})
+    ok = all(one["ok"] for one in sets)
+    if as_json:
+        print(json.dumps({"ok": ok, "sets": sets}, ensure_ascii=False))
+    raise typer.Exit(0 if ok else 1)
 
 
 def run_pipeline(
@@ -161,15 +225,20 @@ def run_pipeline(
 def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: Path) -> None:
     """Refuse what cannot work before anything starts, and set what services read when imported."""
     from wavenet.config import load_config
+    from wavenet.data.shards.storage import plain_target
 
-    load_config(config, overrides)
+    settings = load_config(config, overrides)
+    if settings.storage.shards is not None:
+        plain_target(settings.storage.shards)
     check_path(option, input)
     check_path("--workspace", workspace)
     prepare_environment(workspace)
 
 
 def check_path(option: str, path: Path | str) -> None:
-    """Refuse a path that services cannot be told of: it goes into URIs and JSON."""
+    """Refuse a path that services cannot be told of: it goes into URIs and JSON. An empty one is no path."""
+    if not str(path).strip():
+        raise ConfigError(f"{option} is empty; name a folder, a file, a pattern or an address")
     if option == "--workspace" and any(char in str(Path(path).resolve()) for char in "?%#"):
         raise ConfigError(f"{option}: {Path(path).resolve()} has one of ? % # in it; choose another folder")
     if not str(path).isprintable():
@@ -218,12 +287,30 @@ def print_report(report: "DoctorReport") -> None:
 
 
 def print_set_aside(set_aside: list[tuple[str, str]]) -> None:
-    """What was not used and why; files that are no audio by their name are only counted."""
-    told = [(name, reason) for name, reason in set_aside if not reason.startswith(NOT_AUDIO)]
-    for name, reason in told:
-        print(f"set aside  {printable(name)}: {printable(reason)}")
-    if others := len(set_aside) - len(told):
-        print(f"not audio by their name: {others} more, listed in the report")
+    """What was not used, by the reasons why; files that are no audio by their name are only counted."""
+    names: dict[str, list[str]] = {}
+    for name, reason in set_aside:
+        names.setdefault(NOT_AUDIO if reason.startswith(NOT_AUDIO) else reason, []).append(name)
+    others = names.pop(NOT_AUDIO, [])
+    print_some(f"set aside  {name_some(mine)}: {printable(reason)}" for reason, mine in names.items())
+    if set_aside:
+        no_audio = f", {len(others)} of them not audio by their name" if others else ""
+        print(f"set aside  {len(set_aside)} in all{no_audio}; `waveband doctor` shows each")
+
+
+def name_some(names: list[str]) -> str:
+    """The first names, and how many more."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(map(printable, names[:MOST_NAMES])) + more
+
+
+def print_some(lines: Iterable[str]) -> None:
+    """The first lines, and how many more."""
+    lines = list(lines)
+    for line in lines[:MOST_LINES]:
+        print(line)
+    if len(lines) > MOST_LINES:
+        print(f"and {len(lines) - MOST_LINES} more such lines")
 
 
 def printable(text: str) -> str:

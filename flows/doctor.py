@@ -4,16 +4,21 @@ from pathlib import Path
 
 from flows.ledger import DirectLedger, Ledger
 from flows.prepare import open_workspace, prepare_band, run_name
-from tasks.doctor import DoctorOutput, choose_excerpts, make_report
-from tasks.examine import floors
+from tasks.doctor import DoctorOutput, make_report
+from tasks.examine import floor_calls, floors
 from tasks.plan import Prepared
+from tasks.splits import remember_splits
 from tasks.workspace import Workspace
 from wavenet.config import Config, load_config
 from wavenet.data.listing import open_listing
 
 
 def examine_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> DoctorOutput:
-    """Find, decode and examine an input as a run would, and report. What it decodes, a run need not again."""
+    """Find, decode and examine an input as a run would, and report. What it decodes, a run need not again.
+
+    Logs nothing to MLflow: `waveband doctor` logs the report to the run that MLFLOW_RUN_ID names, if it is
+    set, and `waveband run` to its own (`tasks/tracking.py`).
+    """
     settings = load_config(config, overrides)
     place = open_workspace(workspace)
     listing = open_listing(input, place.downloads)
@@ -25,18 +30,12 @@ def examine_input(input: str, config: list[str], overrides: list[str], workspace
 def report_on(
     place: Workspace, name: str, prepared: Prepared, settings: Config, ledger: Ledger
 ) -> DoctorOutput:
-    """The report of what was prepared, with the quantization floor of every stem."""
-    excerpts = choose_excerpts(place, prepared)
-    calls = [
-        {
-            "workspace": place,
-            "stem": stem,
-            "excerpts": mine,
-            "sample_rate": settings.ingest.sample_rate,
-            "quantization": settings.quantization,
-            "workers": settings.ingest.workers,
-        }
-        for stem, mine in excerpts.items()
-    ]
-    measured = dict(zip(excerpts, ledger.call_all("floors", floors, calls), strict=True))
-    return make_report(place, name, prepared, measured, settings)
+    """The report of what was prepared, with the quantization floor of every stem.
+
+    Which songs it says are held out is remembered: songs that come later do not change it.
+    """
+    calls = floor_calls(place, prepared, settings)
+    measured = dict(zip(calls, ledger.call_all("floors", floors, list(calls.values())), strict=True))
+    output = make_report(place, name, prepared, measured, settings)
+    remember_splits(place, settings.segmentation.heldout_share, prepared.plan.splits)
+    return output

@@ -1,8 +1,14 @@
 """From an input to a plan: found, decoded, separated if asked, examined. What all flows begin with."""
 
+import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from posixpath import basename
+from types import MappingProxyType
+
+from pydantic import BaseModel
 
 from flows.ledger import DirectLedger, Ledger
 from tasks.examine import examine
@@ -13,17 +19,33 @@ from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards
 from tasks.splits import known_splits, remember_splits
 from tasks.workspace import Workspace
+from wavenet.audio.decoding import AudioSource
 from wavenet.config import Config, load_config
 from wavenet.data.dataset import check_compatible
 from wavenet.data.listing import Listing, open_listing
 from wavenet.data.scan import WORKSPACE_MARK, scan_input
 from wavenet.data.shards.format import read_manifest
+from wavenet.data.shards.storage import check_target, plain_target
 from wavenet.data.songs import Scan, SetAside, Song
+from wavenet.data.stores import public_address
 from wavenet.errors import AudioDecodeError, IncompatibleDataError, NoAudioError, SeparationError
 from wavenet.files import write_text
 
 READERS = 8
 """Files that are fetched and digested at once."""
+NOT_SEPARATED = (
+    "separation.enabled is passed over: the input is stems already, and only finished tracks are separated"
+)
+Sources = dict[str, dict[str, list[str]]]
+"""Names of the files that a stem of a track is made of, by track id and stem."""
+
+
+class PreparedShards(BaseModel):
+    """Where each stem's set lies, what was not used and why, and what is to be known of the rest."""
+
+    places: dict[str, str]
+    set_aside: list[tuple[str, str]]
+    notes: list[str]
 
 
 def open_workspace(folder: Path) -> Workspace:
@@ -39,11 +61,18 @@ def run_name(listing: Listing, config: list[str]) -> str:
 
 
 def prepare_band(place: Workspace, listing: Listing, settings: Config, ledger: Ledger) -> Prepared:
-    """Everything before shards: each song decoded once, examined, and its use decided."""
+    """Everything before shards: each song decoded once, examined, and its use decided.
+
+    Where shards are to lie is tried first. Raises ConfigError where nothing can be written there.
+    """
+    if settings.storage.shards is not None:
+        check_target(settings.storage.shards)
     scan = scan_input(listing, settings.ingest.layout, settings.ingest.track_stem)
     separating = settings.separation.enabled and holds_finished_tracks(scan, settings.ingest.track_stem)
     if separating:
         check_separator(settings.separation)
+    elif settings.separation.enabled:
+        print(NOT_SEPARATED, file=sys.stderr)
     songs = readable_songs(scan, listing)
     ingested = ingest_songs(place, songs, settings, separating, ledger)
     if separating:
@@ -52,6 +81,8 @@ def prepare_band(place: Workspace, listing: Listing, settings: Config, ledger: L
     known = known_splits(place, settings.segmentation.heldout_share)
     plan = plan_band(place, ingested, settings, known, examinations)
     plan.set_aside = [(item.path, item.reason) for item in scan.set_aside]
+    if settings.separation.enabled and not separating:
+        plan.notes.insert(0, NOT_SEPARATED)
     return Prepared(scan, name_files(scan, listing), ingested, examinations, plan)
 
 
@@ -63,6 +94,26 @@ def name_files(scan: Scan, listing: Listing) -> dict[Path, str]:
         for path in song_files(song):
             names.setdefault(path, listing.address(path).removeprefix(below))
     return names
+
+
+def sources_of(prepared: Prepared) -> Sources:
+    """The files of each stem for its card: of a separated stem the track's."""
+    found: Sources = {}
+    for one in prepared.ingested:
+        stems = one.song.song.stems
+        whole = [source for sources in stems.values() for source in sources]
+        for stem in one.track.track.stems:
+            names = [name_source(source, prepared) for source in stems.get(stem, whole)]
+            found.setdefault(one.track.track.track_id, {}).setdefault(stem, names)
+    return found
+
+
+def name_source(source: AudioSource, prepared: Prepared) -> str:
+    """A file by its name in the input, or its address; of one elsewhere on this machine the name alone."""
+    name = public_address(prepared.name_of(source.path))
+    name = basename(name) if name.startswith("/") else name
+    part = f"{source.start:g}-{'' if source.end is None else f'{source.end:g}'} s"
+    return f"{name} ({part})" if source.start or source.end is not None else name
 
 
 def holds_finished_tracks(scan: Scan, track_stem: str) -> bool:
@@ -147,12 +198,20 @@ def examine_songs(
 
 
 def write_shard_sets(
-    place: Workspace, plan: BandPlan, settings: Config, ledger: Ledger
+    place: Workspace,
+    plan: BandPlan,
+    settings: Config,
+    ledger: Ledger,
+    sources: Mapping[str, Mapping[str, list[str]]] = MappingProxyType({}),
 ) -> dict[str, ShardsRecord]:
-    """One shard set a stem. A stem whose shards cannot train its model is set aside with the reason."""
+    """One shard set a stem. A stem whose shards cannot train its model is set aside with the reason.
+
+    sources: see `sources_of`; what the cards name as files.
+    """
     if not plan.stems:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.dropped[:5])
         raise NoAudioError(f"no usable audio: all {len(plan.dropped)} files were set aside ({reasons})")
+    target = settings.storage.shards
     calls = [
         {
             "workspace": place,
@@ -165,8 +224,9 @@ def write_shard_sets(
             "quantization": settings.quantization,
             "features": settings.features,
             "resample_quality": settings.ingest.resample_quality,
-            "prefix": settings.storage.shards,
+            "prefix": None if target is None else plain_target(target),
             "workers": settings.ingest.workers,
+            "sources": {track: stems[stem] for track, stems in sources.items() if stem in stems},
         }
         for stem, tracks in plan.stems.items()
     ]
@@ -186,10 +246,17 @@ def write_shard_sets(
 
 def prepare_shards(input: str, config: list[str], overrides: list[str], workspace: Path) -> dict[str, str]:
     """From an input to shards and no further. Returns where each stem's set lies."""
+    return prepare_input(input, config, overrides, workspace).places
+
+
+def prepare_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> PreparedShards:
+    """From an input to shards and no further."""
     settings = load_config(config, overrides)
     place = open_workspace(workspace)
     ledger = DirectLedger()
     prepared = prepare_band(place, open_listing(input, place.downloads), settings, ledger)
-    records = write_shard_sets(place, prepared.plan, settings, ledger)
-    remember_splits(place, settings.segmentation.heldout_share, prepared.plan.splits)
-    return {stem: str(place.path(record.folder)) for stem, record in records.items()}
+    plan = prepared.plan
+    records = write_shard_sets(place, plan, settings, ledger, sources_of(prepared))
+    remember_splits(place, settings.segmentation.heldout_share, plan.splits)
+    places = {stem: str(place.path(record.folder)) for stem, record in records.items()}
+    return PreparedShards(places=places, set_aside=plan.dropped, notes=plan.notes)

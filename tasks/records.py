@@ -68,9 +68,14 @@ class TrackRecord(StoredRecord):
 
 
 class ExaminationRecord(StoredRecord):
-    """What was heard in a track: loudness and fingerprints of its stems."""
+    """What was heard in a track: loudness of its files and stems, and fingerprints."""
 
     examination: Examination
+
+    @property
+    def lasts(self) -> bool:
+        """Not where a file could not be read a second time: then something was wrong meanwhile."""
+        return all(file is not None for files in self.examination.files.values() for file in files)
 
 
 class FloorRecord(StoredRecord):

@@ -8,6 +8,7 @@ from tasks.workspace import Workspace
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import FeaturesConfig, QuantizationConfig
 from wavenet.data.scores import Note, notes_for_stem, read_notes
+from wavenet.data.shards.card import write_manifest
 from wavenet.data.shards.sources import ShardFormat, StemSource
 from wavenet.data.shards.storage import open_location, upload_shards
 from wavenet.data.shards.writer import write_shards
@@ -15,7 +16,7 @@ from wavenet.data.shards.writer import write_shards
 LONGEST_SECONDS = 24 * 3600.0
 
 
-@cached_task(version="2", run_name="shards-{stem}", ignore=["workers"])
+@cached_task(version="3", run_name="shards-{stem}", ignore=["workers", "sources"])
 def shards(
     workspace: Workspace,
     stem: str,
@@ -29,10 +30,14 @@ def shards(
     resample_quality: str,
     prefix: str | None,
     workers: int | None,
+    sources: dict[str, list[str]],
 ) -> ShardsRecord:
-    """Cut and quantize one stem of all tracks into Parquet shards, in the workspace or below `prefix`."""
+    """Cut and quantize one stem of all tracks into Parquet shards, in the workspace or below `prefix`.
+
+    prefix: as `plain_target` gives it. sources: names of the files of each track, by track id, for the card.
+    """
     ordered = sorted(tracks, key=lambda track: track.record.track.track_id)
-    sources = [stem_source(workspace, stem, track, features) for track in ordered]
+    audio = [stem_source(workspace, stem, track, features) for track in ordered]
     quantizer = Quantizer(quantization.law, quantization.quantization_channels, quantization.dither)
     fmt = ShardFormat(
         stem=stem,
@@ -47,18 +52,18 @@ def shards(
     with workspace.new_folder("shards") as folder:
         manifest = run_apart(
             write_shards,
-            sources,
+            audio,
             folder,
             fmt,
             timeout=LONGEST_SECONDS,
             what=f"shards of {stem}",
             workers=workers,
         )
-        name = workspace.name_of(manifest.digest, stem)
+        manifest = write_manifest(manifest.with_sources(sources), folder)
         if prefix is None:
             place = workspace.publish(folder, manifest.digest, stem)
         else:
-            place = f"{prefix.rstrip('/')}/{name}"
+            place = f"{prefix}/{workspace.name_of(manifest.digest, stem)}"
             upload_shards(folder, open_location(place))
         return ShardsRecord(digest=manifest.digest, folder=place, stem=stem)
 

@@ -246,6 +246,9 @@ class GenerationConfig(Section):
 
     seconds: float = Field(10.0, gt=0, le=3600)
     temperature: float = Field(1.0, gt=0, le=10)
+    guidance: float = Field(
+        1.0, ge=0, le=10, description="1: as told; 0: told nothing; more: told louder, at half the speed"
+    )
     seed: int = Field(0, ge=0)
     prime: bool = Field(True, description="start from held-out audio, the same place for all stems")
 
@@ -434,7 +437,10 @@ def _explain(error: ValidationError, root: type[BaseModel], prefix: str = "") ->
         elif problem["type"] in {"model_type", "dict_type"}:
             lines.append(f"{prefix}{path}: found {problem['input']!r}, expected a section with keys")
         else:
-            lines.append(f"{prefix}{path}: {problem['msg']} (found {problem['input']!r})")
+            found = problem["input"]
+            is_list = problem["type"] == "list_type" and "[" not in path  # a key, and no part of a union
+            hint = f"; write {prefix}{path}=[{found}]" if is_list else ""
+            lines.append(f"{prefix}{path}: {problem['msg']} (found {found!r}){hint}")
     return ConfigError("\n".join(lines))
 
 

@@ -23,11 +23,11 @@ def place(tmp_path):
 
 @pytest.fixture
 def ingest(place, tmp_path):
-    """Decode a song of stems, waveforms by name, as ingest does. options: of Song and Track."""
+    """Decode a song of stems, waveforms or lists of files by name, as ingest does. options: of Song."""
 
-    def ingest(name, rate=RATE, set_aside=(), energy_shares=(), **options):
+    def ingest(name, rate=RATE, set_aside=(), energy_shares=(), downmix="mean", quality="HQ", **options):
+        sources = {key: options.pop(key) for key in list(options) if isinstance(options[key], list)}
         stems = {key: options.pop(key) for key in list(options) if isinstance(options[key], np.ndarray)}
-        sources = {}
         for stem, waveform in stems.items():
             path = tmp_path / "files" / name / f"{stem}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,9 +35,9 @@ def ingest(place, tmp_path):
             sources[stem] = [AudioSource(path)]
         folder = place.root / "store" / "tracks" / name
         folder.mkdir(parents=True)
-        form = WorkingFormat(rate)
+        form = WorkingFormat(rate, 1, downmix, quality)
         decoded = {stem: decode_stem(stem, files, folder, form) for stem, files in sources.items()}
-        track = make_track(decoded, dict(set_aside), None, folder, form)
+        track = make_track(decoded, dict(set_aside), options.get("mixture"), folder, form)
         record = TrackRecord(
             digest=f"d-{name}",
             folder=f"store/tracks/{name}",

@@ -1,15 +1,20 @@
 """The plan: every stem of every song is used, in part or whole, or dropped with a reason."""
 
+import re
+
 import mido
 import numpy as np
 import pytest
+import soundfile
 
 from tasks.plan import PlannedTrack, plan_band
 from tasks.records import ExaminationRecord
 from tasks.shards import stem_source
+from wavenet.audio.decoding import AudioSource
+from wavenet.audio.io import write_audio
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import Config, FeaturesConfig
-from wavenet.data.examination import examine_track
+from wavenet.data.examination import examine_file, examine_track
 from wavenet.data.shards.reader import read_shards
 from wavenet.data.shards.sources import ShardFormat
 from wavenet.data.shards.writer import write_shards
@@ -52,7 +57,10 @@ def examine(place):
         for one in songs:
             folder = place.path(one.track.folder)
             stems = {stem: folder / audio.file for stem, audio in one.track.track.stems.items()}
-            examination = examine_track(stems, one.track.track.sample_rate, folder)
+            files = {
+                stem: [examine_file(source) for source in mine] for stem, mine in one.song.song.stems.items()
+            }
+            examination = examine_track(stems, one.track.track.sample_rate, folder, files)
             record = ExaminationRecord(digest="e", folder=one.track.folder, examination=examination)
             found[one.track.track.track_id] = record
         return found
@@ -119,13 +127,67 @@ def test_the_same_audio_under_another_name_is_used_once(place, ingest):
         "a": "kept",
         "b": "dropped",
         "c": "dropped",
-        "d": "kept",  # of other stems: another track
+        "d": "dropped",
     }
+    assert outcomes_of(plan)["d/drums"].duplicate_of == "a/drums"
     twins = [one for one in plan.outcomes if one.song in ("b", "c")]
     assert {(one.reason, one.duplicate_of) for one in twins} == {("the same audio as a", "a")}
     assert all(one.kept == [] and one.split is None for one in twins)
-    assert sorted(track.record.name for track in plan.stems["drums"]) == ["a", "d"]
-    assert plan.dropped == [("b", "the same audio as a"), ("c", "the same audio as a")]
+    assert [track.record.name for track in plan.stems["drums"]] == ["a"]
+    assert plan.dropped == [
+        ("b", "the same audio as a"),
+        ("c", "the same audio as a"),
+        ("d", "the same audio as a/drums"),
+    ]
+
+
+def test_a_loop_that_two_songs_share_is_on_one_side_only(place, ingest):
+    loop = make_noise(2)
+    songs = [ingest(name, drums=loop, bass=make_noise(2, seed)) for seed, name in enumerate("abcdef", 1)]
+    plan = plan_band(place, songs, make_config(segmentation={"heldout_share": 0.5}), {})
+    assert {track.split for track in plan.stems["bass"]} == {"train", "heldout"}
+    assert [track.record.name for track in plan.stems["drums"]] == ["a"]
+    assert outcomes_of(plan)["b/drums"].reason == "the same audio as a/drums"
+    assert outcomes_of(plan)["b/bass"].verdict == "kept"
+
+
+def test_a_shared_stem_stays_where_an_earlier_run_put_it(place, ingest):
+    """Songs that come later, or first by name, take nothing from those that are decided."""
+    loop = make_noise(2)
+    songs = [ingest(name, drums=loop, bass=make_noise(2, seed)) for seed, name in enumerate("abc", 1)]
+    ids = {one.track.name: one.track.track.track_id for one in songs}
+    known = {ids["b"]: TrackSplit("heldout"), ids["c"]: TrackSplit("train")}
+    plan = plan_band(place, songs, make_config(), known)
+    (drums,) = plan.stems["drums"]
+    assert (drums.record.name, drums.split) == ("c", "train")
+    alone = plan_band(place, songs[:2], make_config(), {ids["b"]: TrackSplit("heldout")})
+    assert [track.record.name for track in alone.stems["drums"]] == ["b"]
+
+
+def test_of_a_shared_stem_that_in_the_data_sets_training_part_is_used(place, ingest):
+    loop = make_noise(2)
+    splits = {"a": None, "b": "test", "c": "train"}
+    songs = [
+        ingest(name, drums=loop, bass=make_noise(2, seed), split=split)
+        for seed, (name, split) in enumerate(splits.items(), 1)
+    ]
+    plan = plan_band(place, songs, make_config(), {})
+    assert [track.record.name for track in plan.stems["drums"]] == ["c"]
+
+
+def test_silent_stems_of_two_songs_are_silent_and_no_copies(place, ingest):
+    silence = np.zeros(2 * RATE, np.float32)
+    songs = [ingest(name, drums=make_noise(2, seed), vocals=silence) for seed, name in enumerate("ab")]
+    plan = plan_band(place, songs, make_config(), {})
+    assert {outcomes_of(plan)[f"{name}/vocals"].reason for name in "ab"} == {"silent throughout"}
+
+
+def test_two_stems_of_a_song_that_are_the_same_audio_are_told(place, ingest):
+    drums, silence = make_noise(2), np.zeros(2 * RATE, np.float32)
+    song = ingest("a", drums=drums, bass=drums, keys=silence, vocals=silence, other=make_noise(2, 1))
+    plan = plan_band(place, [song], make_config(), {})
+    assert plan.notes == ["a: bass and drums are the same audio; export the right one again, or drop one"]
+    assert sorted(plan.stems) == ["bass", "drums", "other"]
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(2e-3, "kept"), (1e-3, "kept"), (9e-4, "dropped")])
@@ -184,6 +246,67 @@ def test_short_rests_and_quiet_music_are_no_silence(place, ingest):
     assert plan.outcomes[0].verdict == "kept"
 
 
+def write_dither(path, seconds, channels=1):
+    """What a DAW exports of an empty 16-bit stem: triangular dither of two steps."""
+    steps = np.random.default_rng(0).triangular(-1, 0, 1, (round(seconds * RATE), channels))
+    soundfile.write(path, np.round(steps).astype(np.int16), RATE)
+    return path
+
+
+def test_a_stem_of_nothing_but_dither_is_silent(place, ingest, examine, tmp_path):
+    dither, _ = soundfile.read(write_dither(tmp_path / "dither.wav", 9), dtype="float32")
+    song = ingest("a", drums=make_noise(4), vocals=dither)
+    plan = plan_band(place, [song], make_config(), {}, examine([song]))
+    assert outcomes_of(plan)["a/vocals"].reason == "silent throughout: nothing above quantization noise"
+    assert list(plan.stems) == ["drums"]
+
+
+def test_the_dithered_rests_of_a_quiet_stem_are_cut(place, ingest, examine, tmp_path):
+    """Its own level is so low that 60 dB below lies under the dither."""
+    dither, _ = soundfile.read(write_dither(tmp_path / "dither.wav", 8), dtype="float32")
+    dither[: 2 * RATE] += np.round(make_noise(2, level=3e-3) * 2**15).astype(np.float32) / 2**15
+    song = ingest("a", drums=dither)
+    plan = plan_band(place, [song], make_config(), {}, examine([song]))
+    assert outcomes_of(plan)["a/drums"].kept == [(0.0, 2.0)]
+
+
+@pytest.mark.parametrize("level_db", [-80, -72])
+def test_a_quiet_recording_of_16_bits_is_kept(place, ingest, examine, level_db):
+    recording = np.round(make_noise(4, level=10 ** (level_db / 20)) * 2**15).astype(np.float32) / 2**15
+    song = ingest("a", drums=recording)
+    (one,) = plan_band(place, [song], make_config(), {}, examine([song])).outcomes
+    assert (one.verdict, one.silence_share) == ("kept", 0)
+
+
+def test_of_channels_that_cancel_the_cause_is_named(place, ingest):
+    music = make_noise(4)
+    song = ingest("a", drums=np.stack([music, -music], axis=1))
+    (one,) = plan_band(place, [song], make_config(), {}).outcomes
+    assert re.fullmatch(
+        r"silent throughout, though the file peaks at -\d+\.\d dBFS: its channels cancel when averaged; "
+        r"set ingest.downmix=left or ingest.downmix=right",
+        one.reason,
+    )
+
+
+def test_of_a_silent_channel_the_cause_is_named(place, ingest):
+    music = make_noise(4)
+    stereo = np.stack([music, 0 * music], axis=1)
+    song = ingest("a", downmix="right", drums=stereo)
+    (one,) = plan_band(place, [song], make_config(ingest={"downmix": "right"}), {}).outcomes
+    assert one.reason.endswith(" dBFS: its right channel is silent; set ingest.downmix=mean")
+
+
+def test_of_sound_above_what_the_rate_keeps_the_cause_is_named(place, ingest, tmp_path):
+    time = np.arange(4 * 8000) / 8000
+    high = 0.5 * np.sin(2 * np.pi * 3000 * time) * np.hanning(len(time))
+    soundfile.write(tmp_path / "high.wav", high, 8000, "FLOAT")
+    song = ingest("a", drums=[AudioSource(tmp_path / "high.wav")])
+    (one,) = plan_band(place, [song], make_config(), {}).outcomes
+    assert one.verdict == "dropped"
+    assert one.reason.endswith(": nothing is left of it at ingest.sample_rate (2000 Hz); raise it")
+
+
 @pytest.mark.parametrize("rate", [RATE, 4 * RATE, 2205])
 def test_what_the_plan_says_is_what_the_shards_hold(place, ingest, tmp_path, rate):
     """Also of working audio at another rate, as separated stems have."""
@@ -232,7 +355,7 @@ def test_a_track_has_one_gain_for_all_its_stems(place, ingest, examine, normaliz
         ingest("a", drums=make_noise(3, 0, 0.05), bass=make_noise(3, 1, 0.005)),
         ingest("b", drums=make_noise(3, 2, 0.1)),
     ]
-    config = make_config(segmentation={"normalize": normalize, "target_lufs": -20, "target_peak_db": -3})
+    config = make_config(segmentation={"normalize": normalize, "target_lufs": -30, "target_peak_db": -3})
     found = examine(songs)
     plan = plan_band(place, songs, config, {}, found)
     gains = {(t.record.name, stem): t.gain for stem, tracks in plan.stems.items() for t in tracks}
@@ -241,10 +364,48 @@ def test_a_track_has_one_gain_for_all_its_stems(place, ingest, examine, normaliz
         heard = found[one.track.track.track_id].examination
         gain = gains[one.track.name, "drums"]
         if normalize == "peak":
-            assert gain * heard.sum_peak == pytest.approx(10 ** (-3 / 20))
+            peaks = [stem.peak for stem in one.track.track.stems.values()]
+            assert gain * max(heard.sum_peak, *peaks) == pytest.approx(10 ** (-3 / 20))
         else:
-            assert 20 * np.log10(gain) + heard.sum_loudness_lufs == pytest.approx(-20)
+            assert 20 * np.log10(gain) + heard.sum_loudness_lufs == pytest.approx(-30)
     assert f"segmentation.normalize={normalize}: every track is brought to one level" in "\n".join(plan.notes)
+
+
+@pytest.mark.parametrize(("normalize", "target"), [("loudness", -18), ("loudness", -3), ("peak", -18)])
+def test_no_gain_makes_a_stem_clip(place, ingest, examine, tmp_path, normalize, target):
+    """Also of stems that nearly cancel: their sum is quieter than either."""
+    spiky = make_noise(4, 0, 0.01)
+    spiky[::RATE] = 0.9
+    songs = [ingest("a", drums=spiky, bass=0.1 * spiky - spiky), ingest("b", drums=make_noise(4, 1, 0.05))]
+    config = make_config(segmentation={"normalize": normalize, "target_lufs": target})
+    plan = plan_band(place, songs, config, {}, examine(songs))
+    gains = {(track.record.name, stem): track.gain for stem, mine in plan.stems.items() for track in mine}
+    assert gains["a", "drums"] == gains["a", "bass"] == pytest.approx(10 ** (-1 / 20) / 0.9)
+    for number, (stem, tracks) in enumerate(plan.stems.items()):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        fmt = ShardFormat(stem, RATE, Quantizer("mu-law", 256), config.segment_length, 0.1, 1)
+        write_shards([stem_source(place, stem, track, FeaturesConfig()) for track in tracks], folder, fmt)
+        for split in ("train", "heldout"):
+            assert not read_shards(folder, split)["clipped_share"].any()
+
+
+def test_how_far_a_target_is_missed_is_told(place, ingest, examine):
+    """5 dB up would clip; the peak allows as much as brings it to -1 dB."""
+    spiky, plain = make_noise(4, 0, 0.01), make_noise(4, 1, 0.01)
+    spiky[::RATE] = 10 ** (-3 / 20)
+    songs = [ingest("spiky", drums=spiky), ingest("plain", drums=plain)]
+    found = examine(songs)
+    target = found[songs[0].track.track.track_id].examination.sum_loudness_lufs + 5
+    config = make_config(segmentation={"normalize": "loudness", "target_lufs": target})
+    plan = plan_band(place, songs, config, {}, found)
+    (note,) = [note for note in plan.notes if note.startswith("quieter than segmentation.target_lufs")]
+    assert "by up to 3.0 dB, for their peaks are kept at segmentation.target_peak_db (-1): spiky; " in note
+    assert plan_band(place, songs, make_config(segmentation={"normalize": "peak"}), {}, found).notes == [
+        "segmentation.normalize=peak: every track is brought to one level, and what was quiet on the record "
+        "is not quiet any more",
+        "raised by more than 12 dB, their noise with them: plain",
+    ]
 
 
 def test_raising_quiet_music_far_is_told(place, ingest, examine):
@@ -347,6 +508,55 @@ def test_a_song_without_a_stem_that_others_have_is_told(place, ingest):
     songs = [ingest("a", drums=make_noise(2), bass=make_noise(2, 1)), ingest("b", drums=make_noise(2, 2))]
     plan = plan_band(place, songs, make_config(), {})
     assert plan.notes == ["b: has no usable bass; its other stems are used"]
+
+
+@pytest.mark.parametrize(
+    ("of_drums", "of_other", "told"), [(1, 1, None), (1.1, 1.1, None), (1.4, 1.4, "-11"), (0, 1, "+5")]
+)
+def test_a_mixture_that_is_not_the_sum_of_its_stems_is_told(
+    place, ingest, tmp_path, of_drums, of_other, told
+):
+    drums, bass, other = make_noise(4), make_noise(4, 1), make_noise(4, 2)
+    own = of_drums > 0
+    write_audio(tmp_path / "mix.wav", of_drums * drums + of_other * (bass if own else other), RATE)
+    song = ingest("a", drums=drums, bass=bass, mixture=AudioSource(tmp_path / "mix.wav"))
+    notes = plan_band(place, [song], make_config(), {}).notes
+    if told is None:
+        assert notes == []
+    else:
+        (note,) = notes
+        assert note.startswith(f"a: mix.wav is not the sum of its stems: what they leave of it has {told} dB")
+
+
+@pytest.mark.parametrize("split", ["heldout", "test"])
+def test_a_stem_that_the_data_set_leaves_nothing_of_to_train_on_is_told(place, ingest, split):
+    songs = [ingest(name, drums=make_noise(2, seed), split=split) for seed, name in enumerate("ab")]
+    plan = plan_band(place, songs, make_config(), {})
+    assert plan.notes == [
+        f"drums: cannot be trained: 0 s to train on: the manifest or data set puts all of it into {split}; "
+        "let it say train of some, or nothing"
+    ]
+
+
+def test_a_stem_of_which_earlier_runs_hold_all_out_is_told(place, ingest):
+    song = ingest("a", drums=make_noise(2))
+    plan = plan_band(place, [song], make_config(), {song.track.track.track_id: TrackSplit("heldout")})
+    (note,) = plan.notes
+    assert note.startswith("drums: cannot be trained: 0 s to train on: earlier runs put all of it into held")
+
+
+def test_a_stem_of_one_segment_is_told(place, ingest):
+    (note,) = plan_band(place, [ingest("a", drums=make_noise(0.5))], make_config(), {}).notes
+    assert note == (
+        "drums: cannot be trained: 0 s to hold out: two segments are the least; add audio or lower "
+        "segmentation.segment_seconds"
+    )
+
+
+def test_an_end_too_short_to_be_judged_on_is_told(place, ingest):
+    """A segment and 7 samples more, where a model hears 16 at once."""
+    (note,) = plan_band(place, [ingest("a", drums=make_noise(0.5035))], make_config(), {}).notes
+    assert note.startswith("drums: cannot be trained: 0.0035 s to hold out: a model of it hears 0.0085 s at")
 
 
 def test_notes_of_a_track_are_told_with_its_name(place, ingest):

@@ -9,6 +9,7 @@ from tasks.plan import plan_band
 from tasks.shards import shards
 from wavenet.config import Config
 from wavenet.data.shards.checker import verify_shards
+from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.reader import read_shards
 
 RATE = 2000
@@ -22,7 +23,7 @@ def make_noise(seconds, seed=0):
 def write(place):
     """Make the shards of a stem of songs. Returns the record and whether it was there already."""
 
-    def write(songs, stem="drums", prefix=None, **sections):
+    def write(songs, stem="drums", prefix=None, sources=None, **sections):
         config = Config.model_validate(
             {
                 "ingest": {"sample_rate": RATE},
@@ -44,6 +45,7 @@ def write(place):
             resample_quality="HQ",
             prefix=prefix,
             workers=2,
+            sources=sources or {},
         )
         return (made.data, True) if isinstance(made, State) else (made, False)
 
@@ -68,13 +70,34 @@ def test_a_set_is_made_once(place, write, band):
 
 
 def test_a_set_goes_to_a_bucket_and_is_found_there_again(place, write, band, s3):
-    record, reused = write(band, prefix=f"{s3}/shards/")
-    again, reused_then = write(band, prefix=f"{s3}/shards/")
+    record, reused = write(band, prefix=f"{s3}/shards")
+    again, reused_then = write(band, prefix=f"{s3}/shards")
     assert (reused, reused_then) == (False, True)
     assert record == again
     assert record.folder.startswith(f"{s3}/shards/drums-")
     assert verify_shards(place.path(record.folder)) == []
     assert list((place.root / "store" / "shards").iterdir()) == []  # nothing is left here
+
+
+def test_a_set_goes_to_a_folder_and_is_found_there_again(place, write, band, tmp_path):
+    record, _ = write(band, prefix=str(tmp_path / "shards"))
+    again, reused = write(band, prefix=str(tmp_path / "shards"))
+    assert (again, reused) == (record, True)
+    assert place.path(record.folder).parent == tmp_path / "shards"
+    assert verify_shards(place.path(record.folder)) == []
+    (place.path(record.folder) / "train-00000.parquet").unlink()
+    assert write(band, prefix=str(tmp_path / "shards")) == (record, False)
+    assert verify_shards(place.path(record.folder)) == []
+
+
+def test_a_card_names_the_files_and_their_names_are_no_content(place, write, band):
+    track = band[0].track.track.track_id
+    record, _ = write(band, sources={track: ["loops/a.wav"]})
+    manifest = read_manifest(place.path(record.folder))
+    assert {one.track_id: one.sources for one in manifest.tracks}[track] == ["loops/a.wav"]
+    assert "loops/a.wav" in (place.path(record.folder) / "README.md").read_text()
+    assert verify_shards(place.path(record.folder)) == []
+    assert write(band, sources={track: ["renamed.wav"]}) == (record, True)
 
 
 def test_a_set_that_was_damaged_in_the_bucket_is_not_used(place, write, band, s3):

@@ -74,6 +74,11 @@ def test_an_unknown_key_without_neighbour_lists_what_is_known():
     assert message == "mix.xyzzy: unknown key; known here: clip_mode, gains_db"
 
 
+def test_a_value_that_should_be_a_list_is_shown_how_to_write_one():
+    assert error_of("features.names=energy").endswith("(found 'energy'); write features.names=[energy]")
+    assert "; write" not in error_of("model.dilation_cycle=abc")  # a number would do as well
+
+
 def test_what_is_computed_cannot_be_configured():
     assert "model.receptive_field: unknown key" in error_of("model.receptive_field=1024")
 

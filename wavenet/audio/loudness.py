@@ -4,6 +4,7 @@ Not torchaudio's: its filters clamp to full scale, and a loud mix reads as much 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,32 @@ HEAD_HZ, HEAD_Q, HEAD_DB, HEAD_SLOPE = (
 LOW_HZ, LOW_Q, LOW_GAIN = 38.13547087602444, 0.5003270373238773, 1.0049949
 """The filters behind the standard's tables for 48 kHz, where its high-pass lets so much through."""
 
+SURROUND = 1.41
+"""How much more a loudspeaker at the side counts than one in front; low-frequency effects count nothing."""
+WEIGHTS = {
+    4: (1, 1, SURROUND, SURROUND),
+    5: (1, 1, 1, SURROUND, SURROUND),
+    6: (1, 1, 1, 0, SURROUND, SURROUND),
+    7: (1, 1, 1, 0, 1, SURROUND, SURROUND),
+    8: (1, 1, 1, 0, 1, 1, SURROUND, SURROUND),
+}
+"""By number of channels, as WAV and FFmpeg order them: front left, right, centre, LFE, back, side."""
+VORBIS_WEIGHTS = {
+    6: (1, 1, 1, SURROUND, SURROUND, 0),
+    7: (1, 1, 1, SURROUND, SURROUND, 1, 0),
+    8: (1, 1, 1, SURROUND, SURROUND, 1, 1, 0),
+}
+"""Where Ogg orders them otherwise (Vorbis I specification, 4.3.9): the LFE last, side before back."""
+
 
 class LoudnessMeter:
-    """Integrated loudness of a stream of blocks (BS.1770-4, gated), in bounded memory."""
+    """Integrated loudness of a stream of blocks (BS.1770-4, gated), in bounded memory.
 
-    def __init__(self, sample_rate: int) -> None:
+    weights: of each channel, see `channel_weights`; all count alike if not given.
+    """
+
+    def __init__(self, sample_rate: int, weights: Sequence[float] | None = None) -> None:
+        self.weights = None if weights is None else np.array(weights, np.float64)
         self.step = round(STEP_SECONDS * sample_rate)
         self.filters = k_weighting(sample_rate)
         self.state: NDArray[np.float64] | None = None
@@ -36,14 +58,16 @@ class LoudnessMeter:
         self.steps: list[NDArray[np.float64]] = []
 
     def add(self, block: NDArray[np.floating]) -> None:
-        """The next samples, (time,) or (time, one or two channels), full scale = 1."""
+        """The next samples, (time,) or (time, channels), full scale = 1."""
         if not len(block):
             return
         samples = np.atleast_2d(np.asarray(block, np.float64).T).T
         if self.state is None:
             self.state = np.zeros((len(self.filters), 2, samples.shape[1]))
         weighted, self.state = sosfilt(self.filters, samples, axis=0, zi=self.state)
-        power = np.concatenate([self.rest, np.square(weighted).sum(axis=1)])
+        squares = np.square(weighted)
+        power = squares.sum(axis=1) if self.weights is None else squares @ self.weights
+        power = np.concatenate([self.rest, power])
         whole = len(power) // self.step * self.step
         self.steps.append(power[:whole].reshape(-1, self.step).sum(axis=1))
         self.rest = power[whole:]
@@ -59,6 +83,15 @@ class LoudnessMeter:
             return None
         gate = _power(_loudness(heard.mean()) + RELATIVE_GATE_DB)
         return _loudness(heard[heard > gate].mean())
+
+
+def channel_weights(num_channels: int, vorbis_order: bool = False) -> Sequence[float]:
+    """The weight of each channel of a recording (BS.1770-4, annexes 1 and 3), by their usual order.
+
+    vorbis_order: as Ogg Vorbis and Opus have it. Of unusual numbers of channels all count alike.
+    """
+    usual = WEIGHTS.get(num_channels, (1,) * num_channels)
+    return VORBIS_WEIGHTS.get(num_channels, usual) if vorbis_order else usual
 
 
 def measure_loudness(waveform: NDArray[np.floating], sample_rate: int) -> float | None:

@@ -112,7 +112,7 @@ class Downloads:
 
     def _open(self, address: str) -> tuple[Any, str]:
         """The store of an address, and its key there. Raises ConfigError."""
-        protocol = address.partition("://")[0]
+        protocol = stores.protocol_of(address)
         if protocol not in self._stores:
             self._stores[protocol] = stores.open_store(protocol)
         store = self._stores[protocol]

@@ -1,33 +1,83 @@
-"""What is heard in a track: the loudness of its stems and of their sum, and fingerprints.
+"""What is heard in a track: the loudness of its files, its stems and their sum, and fingerprints.
 
-Reads working audio, writes fingerprints beside each other into a folder. Knows nothing of segments.
+Reads files and working audio, writes fingerprints beside each other into a folder. Knows nothing of segments.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.audio.decoding import AudioSource, open_audio
 from wavenet.audio.fingerprint import fingerprint_blocks
 from wavenet.audio.io import mix_down, read_blocks
-from wavenet.audio.loudness import LoudnessMeter
+from wavenet.audio.loudness import LoudnessMeter, channel_weights
 from wavenet.audio.resampling import sum_blocks
+from wavenet.audio.silence import FLOOR_POWER, MOST_DITHER, STEP, is_only_dither, lies_on_steps
+
+
+@dataclass(frozen=True)
+class FileExamination:
+    """What a file sounds like by itself: its own channels at its own rate, before downmix and resampling.
+
+    loudness_lufs: integrated (BS.1770-4), None for silence. floor_power: the mean square up to which nothing
+    of it is sound, but what its quantization added.
+    """
+
+    loudness_lufs: float | None
+    floor_power: float
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Loudness in LUFS (BS.1770; None for silence), peak of full scale; `prints` are files of uint32."""
+    """Loudness in LUFS (BS.1770; None for silence), peak of full scale; `prints` are files of uint32.
+
+    loudness_lufs, sum_loudness_lufs and sum_peak are of working audio, files of each stem's files, in their
+    order: None where one could not be read again.
+    """
 
     loudness_lufs: dict[str, float | None]
     sum_loudness_lufs: float | None
     sum_peak: float
     prints: dict[str, str]
+    files: dict[str, list[FileExamination | None]] = field(default_factory=dict)
+
+    def floor_power(self, stem: str) -> float:
+        """The mean square up to which nothing of a stem is sound: the noise of its files, added up."""
+        return sum(file.floor_power for file in self.files.get(stem, []) if file) or FLOOR_POWER
 
 
-def examine_track(stems: Mapping[str, Path], sample_rate: int, folder: Path) -> Examination:
-    """Measure a track's stems, given as working audio. Streams."""
+def examine_file(source: AudioSource) -> FileExamination:
+    """Measure a file, or the part of it that is used. Streams. Raises AudioDecodeError."""
+    with open_audio(source) as reader:
+        vorbis_order = reader.facts.codec.startswith("OGG/")
+        meter = LoudnessMeter(reader.sample_rate, channel_weights(reader.num_channels, vorbis_order))
+        on_steps = True
+        for block in reader.blocks():
+            meter.add(block)
+            on_steps = on_steps and lies_on_steps(block)
+        peak = reader.facts.peak
+    return FileExamination(meter.loudness(), _floor_power(source, peak) if on_steps else FLOOR_POWER)
+
+
+def _floor_power(source: AudioSource, peak: float) -> float:
+    """The floor of a file in steps of 16 bits: of one that holds nothing but dither, all of it."""
+    if peak <= MOST_DITHER:
+        with open_audio(source) as reader:
+            if is_only_dither(reader.blocks(), reader.sample_rate, reader.num_channels):
+                return max(peak, STEP) ** 2
+    return STEP**2
+
+
+def examine_track(
+    stems: Mapping[str, Path],
+    sample_rate: int,
+    folder: Path,
+    files: Mapping[str, Sequence[FileExamination | None]] = {},
+) -> Examination:
+    """Measure a track's stems, given as working audio. files: what is known of the files of each. Streams."""
     loudness, prints = {}, {}
     for number, (stem, path) in enumerate(sorted(stems.items())):
         prints[stem] = f"{number}.npy"
@@ -36,7 +86,8 @@ def examine_track(stems: Mapping[str, Path], sample_rate: int, folder: Path) -> 
     for block in sum_blocks([read_blocks(path) for path in stems.values()]):
         total.add(block)
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
-    return Examination(loudness, total.loudness(), peak, prints)
+    known = {stem: list(mine) for stem, mine in files.items()}
+    return Examination(loudness, total.loudness(), peak, prints, known)
 
 
 def load_print(path: Path) -> NDArray[np.uint32]:

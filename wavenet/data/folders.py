@@ -33,6 +33,12 @@ def list_pattern(pattern: Path) -> tuple[Path, dict[str, Path], list[SetAside]]:
     return root, places, set_aside
 
 
+def plain_path(path: Path | str) -> Path:
+    """An absolute path without `..`, so that the path of what lies below it begins with it."""
+    path = Path(path).absolute()
+    return path.resolve() if ".." in path.parts else path
+
+
 def is_pattern(text: str) -> bool:
     """Whether a text holds a sign that stands for others: *, ? or [."""
     return re.search(r"[*?[]", text) is not None

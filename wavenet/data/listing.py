@@ -21,14 +21,27 @@ from wavenet.data.folders import (
     is_text,
     list_folder,
     list_pattern,
+    plain_path,
     relative_name,
     why_not,
 )
 from wavenet.data.songs import SetAside
-from wavenet.data.stores import is_address, is_known, is_web, last_name, leads_elsewhere, quote_name
+from wavenet.data.stores import (
+    ADDRESSES,
+    is_address,
+    is_known,
+    is_web,
+    last_name,
+    leads_elsewhere,
+    quote_name,
+)
 from wavenet.errors import MetadataError, NoAudioError
 
 MANIFEST_SUFFIXES = frozenset({".csv", ".jsonl"})
+EXPECTED = (
+    "expected a folder of audio files, an audio file, a pattern such as 'music/**/*.flac', a manifest (.csv, "
+    ".jsonl) or an address (s3://, https://)"
+)
 LARGEST_TEXT = 1 << 30
 """Bytes of metadata that are read at most; the examples.json of NSynth is the longest, at a third."""
 
@@ -87,7 +100,7 @@ class Listing:
         """The address or path that a manifest means by a reference. Raises MetadataError."""
         if is_address(reference):
             if not is_known(reference):
-                raise MetadataError(f"{reference}: no kind of address that can be fetched")
+                raise MetadataError(f"{reference}: no kind of address that is known; expected {ADDRESSES}")
             return reference
         if not is_address(self.root):
             return os.path.normpath(os.path.join(self.root, reference))
@@ -105,22 +118,21 @@ def open_listing(input: str | Path, downloads: Path) -> Listing:
     address is missing.
     """
     text = _restore_address(str(input))
+    if not text.strip():
+        raise NoAudioError(f"the input is an empty name; {EXPECTED}")
     if not is_text(text):
         raise NoAudioError(f"{text!r}: its name is not valid UTF-8; rename it")
     store = Downloads(Path(downloads).absolute())
     if is_address(text):
         return _list_remote(text, store)
-    path = Path(os.path.expanduser(text)).absolute()
+    path = plain_path(os.path.expanduser(text))
     if os.path.isdir(path):
         return _list_folder(path, store)
     if os.path.isfile(path):
         return _list_file(path, store)
     if is_pattern(text):
         return _list_pattern(path, store)
-    raise NoAudioError(
-        f"{text}: no such folder or file; --input expects a folder of audio files, an audio file, a pattern "
-        "such as 'music/**/*.flac', a manifest (.csv, .jsonl) or an address (s3://, https://)"
-    )
+    raise NoAudioError(f"{text}: no such folder or file; {EXPECTED}")
 
 
 def _restore_address(text: str) -> str:

@@ -4,10 +4,11 @@ Knows nothing of songs. The invariant: an entry names a file that is there, or a
 had, and a part of it that can be; what does not raises MetadataError with the reason.
 """
 
+import difflib
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from posixpath import basename, splitext
 from typing import Any
@@ -24,6 +25,8 @@ from wavenet.errors import MetadataError
 
 COLUMNS = ("path", "track", "stem", "split", "start", "end", "stream", "midi", "licence")
 LABELS = "labels"
+SO_CLOSE = 0.8
+"""Of difflib's likeness: `spilt` and `tracks` are taken for mistakes, `style` and `artist` are labels."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,33 @@ class Entry:
     def scored(self) -> str:
         """The stem that midi is the score of; the whole track under ""."""
         return "" if self.stem == MIXTURE else self.stem
+
+
+def column_of(name: str) -> str:
+    """The column that a name means, in capitals or not; else a label's. Raises MetadataError for a slip."""
+    plain = name.strip().casefold()
+    if plain in {*COLUMNS, LABELS}:
+        return plain
+    if close := difflib.get_close_matches(plain, [*COLUMNS, LABELS], n=1, cutoff=SO_CLOSE):
+        raise MetadataError(
+            f"unknown column {name!r}: did you mean {close[0]!r}? If it is a label, write it in the column "
+            f'labels, as {{"{name}": "..."}}'
+        )
+    return name
+
+
+def name_columns(manifest: str, rows: list[Row]) -> list[Row]:
+    """Rows under the columns' own names. Raises MetadataError for a slip, or a column that is there twice."""
+    names: dict[str, str] = {}
+    for row in rows:
+        try:
+            names |= {name: column_of(name) for name in row.values if name not in names}
+        except MetadataError as error:
+            raise MetadataError(f"{manifest}: {error}") from None
+        meant = [names[name] for name in row.values]
+        if twice := {column for column in meant if meant.count(column) > 1}:
+            raise MetadataError(f"{manifest}: names the column {min(twice)} twice; expected each once")
+    return [replace(row, values={names[name]: value for name, value in row.values.items()}) for row in rows]
 
 
 def locate_files(listing: Listing, rows: list[Row]) -> Callable[[str], Path]:

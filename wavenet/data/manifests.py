@@ -3,7 +3,8 @@
     path,track,stem,split,start,end,stream,midi,licence,ANY OTHER COLUMN
     one/drums.flac,one,drums,train,,,,one/drums.mid,,rock
 
-As CSV, or as JSON Lines with the same names; any other column is a label, and `labels` an object of them.
+As CSV, or as JSON Lines with the same names, in capitals or not; any other column is a label, and `labels`
+an object of them. A name that is nearly a column's is taken for a slip and refused.
 path: relative to the manifest, absolute, or an address. track: rows of one track are its stems, rows of
 one stem are summed, `mixture` is kept apart; without it a row is a track of its own. start, end: seconds.
 stream: which of a container's. midi: the score of the stem; of the whole track where no stem is named, in
@@ -16,12 +17,14 @@ is set aside whole. A scan that is written and read again is the same songs.
 import csv
 import io
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from wavenet.audio.decoding import AudioSource
+from wavenet.data.folders import plain_path
 from wavenet.data.layouts.accounts import account_for_all
 from wavenet.data.layouts.stems import MIXTURE
 from wavenet.data.layouts.tables import Row, read_csv, read_json_lines
@@ -30,9 +33,11 @@ from wavenet.data.manifest_entries import (
     COLUMNS,
     LABELS,
     Entry,
+    column_of,
     drop_repeated,
     find_contradiction,
     locate_files,
+    name_columns,
     read_entry,
 )
 from wavenet.data.songs import Scan, SetAside, Song
@@ -104,8 +109,14 @@ def _find_manifest(listing: Listing) -> str:
 
 def _read_rows(manifest: str, text: str) -> list[Row]:
     if manifest.lower().endswith(".jsonl"):
-        return read_json_lines(text)
-    return read_csv(manifest, text, {"path"})
+        return name_columns(manifest, read_json_lines(text))
+    return name_columns(manifest, read_csv(manifest, text, {_spell_path(text)}))
+
+
+def _spell_path(text: str) -> str:
+    """How the first line of a CSV file writes the one column that must be there."""
+    found = re.search(r'(?:^|[,;\t])[\s"]*(path)[\s"]*(?:[,;\t]|$)', text.partition("\n")[0], re.IGNORECASE)
+    return found[1] if found else "path"
 
 
 def _group_tracks(entries: list[Entry]) -> dict[str, list[Entry]]:
@@ -168,12 +179,15 @@ def _rows_of(song: Song, plain: list[str], refer: Callable[[Path], str]) -> Iter
 
 def _may_be_column(label: str) -> bool:
     """Whether a label's name survives as the name of a column; others are written as `labels`."""
-    return label not in {"", *COLUMNS, LABELS} and label == label.strip()
+    try:
+        return label == column_of(label).strip() and label not in {"", *COLUMNS, LABELS}
+    except MetadataError:
+        return False
 
 
 def _refer(path: Path, manifest: Path, address: Callable[[Path], str]) -> str:
     """How a manifest names a file: below it by the relative path, else as address says."""
     if (written := address(path)) != str(path):
         return written
-    folder, path = manifest.absolute().parent, path.absolute()
+    folder, path = plain_path(manifest).parent, plain_path(path)
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()

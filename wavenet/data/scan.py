@@ -92,7 +92,8 @@ def _no_song(listing: Listing, scan: Scan, layout: str) -> NoAudioError:
     found = f"{len(scan.set_aside)} of no use, such as {such_as}" if such_as else "nothing at all"
     insisted = "" if layout == "auto" else f" as ingest.layout={layout}"
     remedy = "; name the folder that holds these, or leave ingest.layout out" if insisted else ""
+    where = f"{listing.root}/{listing.manifest}" if listing.manifest else listing.root
     return NoAudioError(
-        f"{listing.root}: no audio in it to work on{insisted} (found {found}); expected "
+        f"{where}: no audio in it to work on{insisted} (found {found}); expected "
         f"{LAYOUTS[scan.layout].expected}{remedy}"
     )

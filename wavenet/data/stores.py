@@ -22,10 +22,23 @@ MOST_PAGES, DEEPEST_PAGE = 10_000, 32
 """Index pages that are read of one server: its links may lead in circles."""
 STRONG_MARKS = ("ETag", "etag", "md5", "Content-MD5", "Digest", "sha", "crc32c")
 WEAK_MARKS = ("LastModified", "Last-Modified", "last_modified", "mtime", "updated", "created", "generation")
-PROTOCOLS = frozenset(
-    {"s3", "s3a", "http", "https", "gs", "gcs", "az", "abfs", "hf", "ftp", "sftp", "memory"}
-)
-"""Those of fsspec's that lead to other machines; it has others that lead to any file of this one."""
+PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "hf": "huggingface_hub",
+    "memory": "fsspec",
+}
+"""The kinds of address there are, and the package of each. Of fsspec's those that lead to other machines,
+and not to any file of this one; ftp and sftp are left out, for their keys do not name the host."""
+IN_REMOTE = frozenset({"s3fs", "aiohttp", "fsspec"})
+"""Packages that come with `waveband[remote]`."""
+ADDRESSES = "s3://, gs://, az://, abfs://, hf://, https:// or http://"
 
 
 def is_address(text: str) -> bool:
@@ -35,7 +48,12 @@ def is_address(text: str) -> bool:
 
 def is_known(address: str) -> bool:
     """Whether an address is of a kind that can be fetched, if its packages are there."""
-    return address.partition("://")[0] in PROTOCOLS
+    return protocol_of(address) in PACKAGES
+
+
+def protocol_of(address: str) -> str:
+    """What stands before `://`."""
+    return address.partition("://")[0]
 
 
 def is_web(address: str) -> bool:
@@ -53,28 +71,54 @@ def last_name(address: str) -> str:
     return unquote(basename(urlsplit(address).path)) if is_web(address) else basename(address)
 
 
+def public_address(address: str) -> str:
+    """An address without what only its reader should know: a name, a password, a signed query."""
+    if not is_address(address):
+        return address
+    protocol, _, rest = address.partition("://")
+    host, slash, key = rest.partition("/")
+    return f"{protocol}://{host.rpartition('@')[2]}{slash}{key.partition('?')[0] if is_web(address) else key}"
+
+
 def open_store(protocol: str) -> Any:
     """A file system of fsspec's; credentials and endpoints come from where it looks for them.
 
-    Raises ConfigError where the protocol is of no use, or a package for it is missing.
+    Raises ConfigError where the protocol is of no use, a package for it is missing, or it lacks a setting.
     """
-    if protocol not in PROTOCOLS:
-        raise ConfigError(
-            f"{protocol}://: no kind of address that can be fetched; expected a path, or an address such as "
-            "s3://bucket/music or https://host/music/"
-        )
+    if protocol not in PACKAGES:
+        raise unknown_address(f"{protocol}://")
     try:
         import fsspec
 
         # an instance of our own: fsspec would hand out one that remembers yesterday's listing
         store = fsspec.filesystem(protocol, skip_instance_cache=True, **_limit_patience(protocol))
     except ImportError as error:
+        raise missing_package(f"{protocol}://", error) from None
+    except Exception as error:  # such as an account that is not named: each store has its own kinds
         raise ConfigError(
-            f"{protocol}://: a package for it is missing ({error}); pip install 'waveband[remote]'"
+            f"{protocol}://: cannot be opened ({brief(error)}); set what {PACKAGES[protocol]} reads from the "
+            "environment, or fsspec's configuration"
         ) from None
     if protocol in {"s3", "s3a"}:
         store.retries = 2
     return store
+
+
+def unknown_address(address: str) -> ConfigError:
+    """What to tell of an address of a kind that nothing is known of."""
+    return ConfigError(
+        f"{address}: no kind of address that is known; expected a path, or an address that begins with "
+        f"{ADDRESSES}; any other store has to be mounted as a folder, or copied to one"
+    )
+
+
+def missing_package(address: str, error: ImportError) -> ConfigError:
+    """What to tell of an address whose package is not installed: what to install."""
+    package = PACKAGES[protocol_of(address)]
+    more = "" if package in IN_REMOTE else f" {package}"
+    return ConfigError(
+        f"{address}: a package for it is missing ({error}); pip install 'waveband[remote]'{more}"
+    )
 
 
 def _limit_patience(protocol: str) -> dict[str, Any]:

@@ -25,6 +25,9 @@ CLIPPED_TO_TELL = 0.001
 AT_FULL_SCALE = "of samples are at full scale"
 WITHOUT_MIXTURE = "the stems are used without it"
 """How a note ends where a mixture cannot be read."""
+RESIDUAL_TO_TELL_DB = -12.0
+"""Stems that leave more of a mixture are not those of it: true ones leave -68 dB and less, another song's at
+least 0 dB, a missing stem -3 to -17 dB, 2.5 dB between the levels of both -12 dB."""
 RESIDUAL = "residual.wav"
 """What the stems do not explain of a mixture, beside them."""
 
@@ -104,6 +107,16 @@ def make_track(
     )
 
 
+def mixture_note(name: str, residual_db: float | None) -> str | None:
+    """What to tell of a mixture, by its name and what the stems leave of it; None if they sum to it."""
+    if residual_db is None or residual_db <= RESIDUAL_TO_TELL_DB:
+        return None
+    return (
+        f"{name} is not the sum of its stems: what they leave of it has {residual_db:+.0f} dB of its level, "
+        f"expected below {RESIDUAL_TO_TELL_DB:.0f} dB; it may be another song's, shifted, or hold more stems"
+    )
+
+
 def track_id(stems: Mapping[str, StemAudio]) -> str:
     """The digest of a track's decoded stems."""
     return digest_json({name: stem.source_digest for name, stem in stems.items()})
@@ -130,9 +143,7 @@ def _notes(stems: Mapping[str, StemAudio], sample_rate: int) -> list[str]:
         for name, stem in stems.items()
     }
     notes += [
-        f"{name}: {share:.1%} {AT_FULL_SCALE}"
-        for name, share in shares.items()
-        if share > CLIPPED_TO_TELL
+        f"{name}: {share:.1%} {AT_FULL_SCALE}" for name, share in shares.items() if share > CLIPPED_TO_TELL
     ]
     return notes
 

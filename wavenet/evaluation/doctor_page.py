@@ -19,17 +19,23 @@ import soundfile
 from wavenet.data.tracks import CLIPPED_TO_TELL
 from wavenet.evaluation.doctor import DoctorReport, FileReport, StemReport
 from wavenet.evaluation.doctor_tables import (
-    SAME_REASON,
     SPLIT_NAMES,
     doctor_table,
     find_near_pairs,
     find_splits,
-    format_clock,
     format_music,
     format_percent,
     format_regions,
     group_by_reason,
     group_floors,
+)
+from wavenet.evaluation.doctor_words import (
+    SAME_REASON,
+    count_rows,
+    format_clock,
+    format_layout,
+    format_length,
+    format_stem_counts,
 )
 from wavenet.evaluation.listening_page import audio_uri, format_number, format_seconds, make_environment
 from wavenet.files import write_text
@@ -42,6 +48,7 @@ MOST_PLAYERS, MOST_PLAYER_BYTES = 60, 24 << 20
 MOST_STRIPS = 100
 OPEN_ROWS = 50
 """Longer lists are folded."""
+MOST_PAIRS = 1000
 
 STRIP_WIDTH, STRIP_HEIGHT = 400, 100
 
@@ -71,7 +78,8 @@ class _View:
     def __init__(self, report: DoctorReport, outlines: Outlines, folder: Path) -> None:
         self.report, self.outlines, self.folder = report, outlines, folder
         self.floors = group_floors(report.quantization)
-        self.pairs = find_near_pairs(report.files)
+        pairs = find_near_pairs(report.files)
+        self.pairs, self.more_pairs = pairs[:MOST_PAIRS], len(pairs[MOST_PAIRS:])
         self.copies = [file for file in report.files if file.duplicate_of is not None]
         self.dropped = group_by_reason(
             file for file in report.files if file.verdict == "dropped" and file.duplicate_of is None
@@ -94,6 +102,22 @@ class _View:
     def longest_seconds(self) -> float:
         """Of the stem that there is most of; the bars are drawn against it."""
         return max((sum(splits.values()) for splits in self.report.totals.seconds.values()), default=0.0)
+
+    @property
+    def num_beside(self) -> int:
+        """Files that are used, and not trained on."""
+        return sum(self.report.totals.num_beside.values())
+
+    @property
+    def rare(self) -> list[FileReport]:
+        """What was dropped for reasons of few files."""
+        return [file for _, files in self.dropped if len(files) < SAME_REASON for file in files]
+
+    @property
+    def unsaid(self) -> list[str]:
+        """Notes of songs that the warnings told of by others."""
+        said = set(self.report.warnings)
+        return [note for note in self.report.notes if note not in said]
 
     @property
     def warned(self) -> list[FileReport]:
@@ -203,7 +227,7 @@ def _embedded_bytes(clip: Path) -> int | None:
 def _environment() -> jinja2.Environment:
     environment = make_environment(
         format_number, format_seconds, format_clock, format_regions, format_music, format_percent,
-        outline_path, clip_uri,
+        format_layout, format_length, format_stem_counts, count_rows, outline_path, clip_uri,
     )  # fmt: skip
     environment.globals["split_names"] = SPLIT_NAMES
     return environment

@@ -1,7 +1,8 @@
 """The doctor's report as plain tables, for a terminal and for the page: text in cells, problems first.
 
-Knows nothing of HTML or of terminals. The invariants: every row is as long as its head, and a pair of
-recordings is told once, whichever of the two names the other.
+Knows nothing of HTML or of terminals. The invariants: every row is as long as its head, a pair of recordings
+is told once, whichever of the two names the other, and however many files there are, the tables are short:
+the worst are listed, the rest is counted.
 """
 
 import math
@@ -9,12 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wavenet.data.floors import Floor
-from wavenet.evaluation.doctor import DoctorReport, FileReport
+from wavenet.evaluation.doctor import BESIDE, DoctorReport, FileReport
+from wavenet.evaluation.doctor_words import SAME_REASON, format_clock, format_counts
 from wavenet.evaluation.listening_page import UNKNOWN, format_number, format_seconds
 
-SAME_REASON = 4
-"""From as many files on, those of one reason are told together."""
-MOST_TERMINAL_ROWS = 60
+FEW_ROWS = 8
+"""So many files are listed one by one, whatever becomes of them."""
+MOST_ROWS = 10
+"""Of more problems of a kind the worst are listed."""
+MOST_STEMS = 20
 SPLIT_NAMES = {"train": "Train", "heldout": "Held out", "test": "Test"}
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -24,14 +28,14 @@ Table = tuple[str, list[str], list[list[str]]]
 def doctor_table(report: DoctorReport) -> list[Table]:
     """The report as (title, head, rows) of plain text: music by stem, verdicts, measures, copies, floors.
 
-    Of many files only those are listed that are not kept whole or have a warning; of those dropped for one
-    reason the first stands for all.
+    Few files are listed one by one. Of many those are that are not kept whole or have a warning, the worst
+    of each kind; the others, and those dropped for one reason, are told together.
     """
     tables = [_usable_table(report), _verdict_table(report), _measures_table(report)]
     if pairs := find_near_pairs(report.files):
         head = ["Recording", "Nearly the same as", "Begins at", "Agreement", "Splits"]
-        tables.append(("Near-duplicates", head, [pair.cells for pair in pairs]))
-    return [*tables, *(floor.table for floor in group_floors(report.quantization))]
+        tables.append(("Near-duplicates", head, _cap([pair.cells for pair in pairs])))
+    return [table for table in [*tables, *_floor_tables(report)] if table[2] or table is tables[0]]
 
 
 @dataclass(frozen=True)
@@ -106,22 +110,25 @@ def find_splits(report: DoctorReport) -> list[str]:
 
 
 def group_by_reason(files: Iterable[FileReport]) -> list[tuple[str, list[FileReport]]]:
-    """Files by why they were dropped; the reasons of few files first, they are what one can do about."""
+    """Files by why they were dropped; the reasons of few files first, they are what one can do about.
+
+    What is no audio comes after what is.
+    """
     groups: dict[str, list[FileReport]] = {}
     for file in files:
         groups.setdefault(file.reason, []).append(file)
-    return sorted(groups.items(), key=lambda group: len(group[1]) >= SAME_REASON)
+    return sorted(
+        groups.items(), key=lambda group: (len(group[1]) >= SAME_REASON, group[1][0].role == "other")
+    )
 
 
 def find_near_pairs(files: Sequence[FileReport]) -> list[NearPair]:
-    """Each pair once, those in different splits first. A file is known by its path or as track/stem."""
-    paths = {file.path for file in files}
+    """Each pair once, those in different splits first."""
     pairs: dict[frozenset[str], NearPair] = {}
     for file in files:
         for copy in file.near_duplicates:
-            name = file.path if copy.path in paths else f"{file.track}/{file.stem}"
-            pair = NearPair(name, copy.path, copy.offset_seconds, copy.agreement, copy.other_split)
-            pairs.setdefault(frozenset((name, copy.path)), pair)
+            pair = NearPair(file.name, copy.name, copy.offset_seconds, copy.agreement, copy.other_split)
+            pairs.setdefault(frozenset((file.name, copy.name)), pair)
     return sorted(pairs.values(), key=lambda pair: (not pair.other_split, -pair.agreement))
 
 
@@ -132,13 +139,6 @@ def group_floors(floors: Iterable[Floor]) -> list[FloorTable]:
         table = tables.setdefault(floor.stem, FloorTable(floor.stem, {}))
         table.cells[floor.quantization_channels, floor.sample_rate] = floor
     return list(tables.values())
-
-
-def format_clock(seconds: float) -> str:
-    """A place in a recording: 0:04.2, 12:30.0, 1:02:03.5."""
-    minutes, rest = divmod(round(seconds * 10), 600)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest / 10:04.1f}"
 
 
 def format_regions(regions: Sequence[tuple[float, float]], most: int = 4) -> str:
@@ -160,67 +160,114 @@ def format_percent(share: float | None) -> str:
     percent = 100 * share
     if 0 < percent < 0.1:
         return "<0.1%"
+    if 99.95 <= percent < 100:
+        return ">99.9%"
     return f"{format_number(percent, 1 if 0 < percent < 10 or 99 < percent < 100 else 0)}%"
 
 
+def _cap(rows: list[list[str]], most: int = MOST_ROWS) -> list[list[str]]:
+    """The first of many rows, and how many more there are."""
+    if len(rows) <= most:
+        return rows
+    return [*rows[:most], [f"and {len(rows) - most:,} more, in the JSON", *[""] * (len(rows[0]) - 1)]]
+
+
 def _usable_table(report: DoctorReport) -> Table:
-    totals, splits = report.totals, find_splits(report)
-    title = (
-        f"{totals.num_files} files: {totals.num_kept} kept, {totals.num_partial} in part, "
-        f"{totals.num_dropped} dropped"
-    )
+    splits = find_splits(report)
     rows = [
         [stem, *(format_music(seconds.get(split, 0.0)) for split in splits)]
-        for stem, seconds in totals.seconds.items()
+        for stem, seconds in report.totals.seconds.items()
     ]
-    return title, ["Stem", *(SPLIT_NAMES.get(split, split) for split in splits)], rows
+    head = ["Stem", *(SPLIT_NAMES.get(split, split) for split in splits)]
+    return format_counts(report), head, _cap(rows, MOST_STEMS)
 
 
-def _choose_files(files: Sequence[FileReport]) -> list[FileReport]:
-    """Those to list, problems first: dropped, in part, then the whole ones, of many only the doubtful."""
+def _find_doubtful(files: Sequence[FileReport]) -> list[FileReport]:
+    """Those to look at, the worst first: dropped, in part, then whole ones with a warning."""
     dropped = [file for file in files if file.verdict == "dropped"]
     partial = [file for file in files if file.verdict == "partial"]
-    whole = [file for file in files if file.verdict == "kept"]
-    if len(files) > MOST_TERMINAL_ROWS:
-        whole = [file for file in whole if file.warnings or file.near_duplicates]
-    return [*dropped, *partial, *whole]
+    warned = [file for file in files if file.verdict == "kept" and file.warnings]
+    partial.sort(key=lambda file: (file.kept_seconds or 0.0) - (file.seconds or 0.0))
+    warned.sort(key=lambda file: -(file.clipped_share or 0.0))
+    return [*dropped, *partial, *warned]
+
+
+def _find_clean(files: Sequence[FileReport]) -> list[FileReport]:
+    """All others, those that are not trained on last."""
+    clean = [file for file in files if file.verdict == "kept" and not file.warnings]
+    return sorted(clean, key=lambda file: file.role in BESIDE)
 
 
 def _verdict_table(report: DoctorReport) -> Table:
-    files = _choose_files(report.files)
-    rows = []
-    for reason, alike in group_by_reason(file for file in files if file.verdict == "dropped"):
-        if len(alike) >= SAME_REASON:
-            rows.append([f"{alike[0].path} and {len(alike) - 1} more", "dropped", reason])
-        else:
-            rows += [[file.path, "dropped", reason] for file in alike]
+    """What becomes of files, and why."""
+    doubtful, clean = _find_doubtful(report.files), _find_clean(report.files)
+    few = len(report.files) <= FEW_ROWS
+    rows = _cap_groups(group_by_reason(file for file in doubtful if file.verdict == "dropped"))
+    for verdict in ("partial", "kept"):
+        rows += _cap([_verdict_row([file]) for file in doubtful if file.verdict == verdict])
+    for alike in [[file] for file in clean] if few else _group_by_use(clean):
+        rows.append(_verdict_row(alike))
+    return "Files", ["File", "Verdict", "Why"], rows
+
+
+def _cap_groups(groups: Iterable[tuple[str, list[FileReport]]]) -> list[list[str]]:
+    """The rows of dropped files: few of one reason each by itself, many together."""
+    together = []
+    for _, alike in groups:
+        together += [alike] if len(alike) >= SAME_REASON else [[file] for file in alike]
+    left = sum(map(len, together[MOST_ROWS:]))
+    return [_verdict_row(alike) for alike in together[:MOST_ROWS]] + (
+        [[f"and {left:,} more, in the JSON", "dropped", ""]] if left else []
+    )
+
+
+def _group_by_use(files: Iterable[FileReport]) -> list[list[FileReport]]:
+    """Files by what they are used as."""
+    groups: dict[str, list[FileReport]] = {}
     for file in files:
-        if file.verdict != "dropped":
-            verdict = "in part" if file.verdict == "partial" else file.verdict
-            rows.append([file.path, verdict, "; ".join([file.reason, *file.warnings])])
-    few = len(report.files) <= MOST_TERMINAL_ROWS
-    title = "Files" if few else "Files that are not kept whole, or have a warning"
-    return title, ["File", "Verdict", "Why"], rows
+        groups.setdefault(file.use, []).append(file)
+    return list(groups.values())
+
+
+def _verdict_row(alike: list[FileReport]) -> list[str]:
+    """The row of a file, or of several for which the first stands."""
+    first, others = alike[0], len(alike) - 1
+    name = f"{first.name} and {others:,} more" if others else first.name
+    return [name, first.use, "; ".join([first.reason, *first.warnings])]
 
 
 def _measures_table(report: DoctorReport) -> Table:
+    """What was measured of files; of many, of those to look at."""
+    title, files = "Measures of files to look at", _find_doubtful(report.files)
+    if len(report.files) <= FEW_ROWS:
+        title, files = "Measures", [*files, *_find_clean(report.files)]
     head = ["File", "Length", "kHz", "Ch.", "Peak", "LUFS", "Clip", "Silent", "DC"]
-    rows = [
-        [
-            file.path,
-            format_clock(file.seconds),
-            UNKNOWN if file.sample_rate is None else f"{file.sample_rate / 1000:g}",
-            format_number(file.num_channels),
-            format_number(file.peak_db, 1),
-            format_number(file.loudness_lufs, 1),
-            format_percent(file.clipped_share),
-            format_percent(file.silence_share),
-            format_number(file.dc_offset, 3, signed=True),
-        ]
-        for file in _choose_files(report.files)
-        if file.seconds is not None
+    return title, head, _cap([_measures_row(file) for file in files if file.seconds is not None])
+
+
+def _measures_row(file: FileReport) -> list[str]:
+    return [
+        file.name,
+        format_clock(file.seconds or 0.0),
+        UNKNOWN if file.sample_rate is None else f"{file.sample_rate / 1000:g}",
+        format_number(file.num_channels),
+        format_number(file.peak_db, 1),
+        format_number(file.loudness_lufs, 1),
+        format_percent(file.clipped_share),
+        format_percent(file.silence_share),
+        format_number(file.dc_offset, 3, signed=True),
     ]
-    return "Measures", head, rows
+
+
+def _floor_tables(report: DoctorReport) -> list[Table]:
+    """The floor of an only stem for all settings; those of several side by side, at the configured rate."""
+    floors = group_floors(report.quantization)
+    if len(floors) < 2 or (here := floors[0].configured) is None:
+        return [floor.table for floor in floors]
+    rate, levels = here.sample_rate, floors[0].levels
+    rows = [[floor.stem, *(_floor_cell(floor.cells.get((n, rate))) for n in levels)] for floor in floors]
+    title = f"Quantization floor at {format_number(rate)} Hz, dB (* as configured; other rates on the page)"
+    return [(title, ["Stem", *(f"{format_number(n)} levels" for n in levels)], _cap(rows, MOST_STEMS))]
 
 
 def _floor_cell(floor: Floor | None) -> str:

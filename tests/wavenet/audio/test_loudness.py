@@ -1,11 +1,14 @@
 """Loudness as ITU-R BS.1770 has it."""
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 import torch
 import torchaudio.functional
 
-from wavenet.audio.loudness import k_weighting, measure_loudness
+from wavenet.audio.loudness import LoudnessMeter, channel_weights, k_weighting, measure_loudness
 
 RATE = 48000
 
@@ -75,3 +78,69 @@ def test_a_low_sample_rate_has_a_loudness_too(sample_rate):
     time = np.arange(2 * sample_rate) / sample_rate
     loudness = measure_loudness(0.1 * np.sin(2 * np.pi * 200 * time), sample_rate)
     assert loudness == pytest.approx(-23.95, abs=0.1)  # the high-pass takes a little at 200 Hz
+
+
+def ffmpeg_loudness(waveform, sample_rate, layout):
+    """LUFS as FFmpeg's ebur128 has it."""
+    graph = av.filter.Graph()
+    clock = Fraction(1, sample_rate)
+    source = graph.add_abuffer(format="flt", sample_rate=sample_rate, layout=layout, time_base=clock)
+    meter, sink = graph.add("ebur128", "metadata=1:framelog=quiet"), graph.add("abuffersink")
+    source.link_to(meter)
+    meter.link_to(sink)
+    graph.configure()
+    samples = np.ascontiguousarray(waveform, np.float32).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(samples, format="flt", layout=layout)
+    frame.sample_rate, frame.pts = sample_rate, 0
+    graph.push(frame)
+    graph.push(None)
+    loudness = None
+    try:
+        while True:
+            loudness = graph.pull().metadata.get("lavfi.r128.I", loudness)
+    except (av.EOFError, av.BlockingIOError):
+        return float(loudness)
+
+
+def make_channels(num_channels, sample_rate):
+    """Noise that rises and rests, each channel at a level of its own."""
+    generator = np.random.default_rng(0)
+    noise = generator.normal(0, 0.1, (5 * sample_rate, num_channels)) * np.linspace(1, 0.2, num_channels)
+    return noise * np.repeat([0.1, 1, 0.001, 0.5, 0.3], sample_rate)[:, None]
+
+
+@pytest.mark.parametrize("sample_rate", [44100, 48000])
+@pytest.mark.parametrize(("layout", "num_channels"), [("mono", 1), ("stereo", 2), ("5.0", 5), ("5.1", 6)])
+def test_all_channels_together_are_as_loud_as_ffmpeg_has_it(layout, num_channels, sample_rate):
+    waveform = make_channels(num_channels, sample_rate)
+    meter = LoudnessMeter(sample_rate, channel_weights(num_channels))
+    for block in np.array_split(waveform, 7):
+        meter.add(block)
+    assert meter.loudness() == pytest.approx(ffmpeg_loudness(waveform, sample_rate, layout), abs=0.1)
+
+
+def test_the_order_of_ogg_counts_the_same_loudspeakers():
+    """Vorbis I specification, 4.3.9, by where WAV has each channel."""
+    orders = {
+        3: [0, 2, 1],
+        4: [0, 1, 2, 3],
+        5: [0, 2, 1, 3, 4],
+        6: [0, 2, 1, 4, 5, 3],
+        7: [0, 2, 1, 5, 6, 4, 3],
+        8: [0, 2, 1, 6, 7, 4, 5, 3],
+    }
+    for num_channels, order in orders.items():
+        in_wav = channel_weights(num_channels)
+        assert [in_wav[channel] for channel in order] == list(channel_weights(num_channels, True))
+
+
+def test_of_unusual_numbers_of_channels_all_count_alike():
+    assert [list(channel_weights(number)) for number in (1, 2, 3, 9)] == [[1] * n for n in (1, 2, 3, 9)]
+
+
+def test_low_frequency_effects_are_not_heard():
+    waveform = make_channels(6, RATE)
+    waveform[:, [0, 1, 2, 4, 5]] = 0
+    meter = LoudnessMeter(RATE, channel_weights(6))
+    meter.add(waveform)
+    assert meter.loudness() is None

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet.audio.silence import complement, find_sounding, own_level_db, silence_share
+from wavenet.audio.metering import EnvelopeMeter, envelope_hop
+from wavenet.audio.silence import (
+    MOST_DITHER,
+    STEP,
+    complement,
+    find_sounding,
+    is_only_dither,
+    lies_on_steps,
+    own_level_db,
+    silence_share,
+)
 from wavenet.config import SilenceConfig
 
 FRAME = 0.02
@@ -166,3 +176,68 @@ def test_a_region_beyond_the_end_of_the_file_is_cut_there():
     assert complement([(1.0, 2.02)], 2.01) == [(0.0, 1.0)]
     assert silence_share([(1.0, 2.02)], 2.0) == 0.5
     assert silence_share([], 0.0) == 1.0
+
+
+# noise of the file's own quantization
+
+
+def shaped_dither(seconds, sample_rate=44100, feedback=(1.0, -1.0), amplitude=1.0):
+    """Silence as 16 bits with triangular dither, its error fed back: [2, -1] is second-order shaping."""
+    generator = np.random.default_rng(0)
+    noise = amplitude * generator.triangular(-1, 0, 1, round(seconds * sample_rate))
+    errors, codes = np.zeros(len(feedback)), np.zeros(len(noise))
+    for place, dither in enumerate(noise):
+        wanted = -np.dot(feedback, errors)
+        codes[place] = np.round(wanted + dither)
+        errors = np.concatenate([[codes[place] - wanted], errors[:-1]])
+    return (codes * STEP).astype(np.float32)[:, None]
+
+
+def envelope_at(block, sample_rate):
+    meter = EnvelopeMeter(sample_rate)
+    meter.add(block)
+    return meter.envelope(), envelope_hop(sample_rate) / sample_rate
+
+
+@pytest.mark.parametrize("rate", [2000, 8000, 16000, 44100])
+def test_dither_of_16_bits_lies_under_a_step_and_a_recording_of_80_db_above(rate):
+    generator = np.random.default_rng(0)
+    for dither in (generator.triangular(-1, 0, 1, 20 * rate), generator.normal(0, 0.5, 20 * rate)):
+        block = (np.round(dither) * STEP).astype(np.float32)[:, None]
+        assert find_sounding(*envelope_at(block, rate), MUSIC, STEP**2) == []
+        assert is_only_dither([block], rate, 1)
+    recording = np.round(generator.normal(0, 1e-4, 20 * rate) / STEP) * STEP
+    assert find_sounding(*envelope_at(recording.astype(np.float32)[:, None], rate), MUSIC, STEP**2) == [
+        pytest.approx((0, 20))
+    ]
+    assert not is_only_dither([recording.astype(np.float32)[:, None]], rate, 1)
+
+
+@pytest.mark.parametrize("feedback", [(0.0,), (1.0,), (2.0, -1.0), (2.033, -2.165, 1.959, -1.590, 0.6149)])
+def test_dither_is_told_however_its_noise_is_shaped(feedback):
+    """The last are the coefficients of Lipshitz, Vanderkooy and Wannamaker (1991)."""
+    block = shaped_dither(2, feedback=feedback)
+    assert np.abs(block).max() <= MOST_DITHER
+    assert lies_on_steps(block)
+    assert is_only_dither([block], 44100, 1)
+    assert is_only_dither(np.array_split(np.repeat(block, 2, axis=1), 7), 44100, 2)
+
+
+def test_the_quietest_music_under_shaped_dither_is_no_dither():
+    block = shaped_dither(2, feedback=(2.0, -1.0))
+    tone = np.sin(2 * np.pi * 440 * np.arange(len(block)) / 44100)[:, None]
+    assert not is_only_dither([block + np.round(2 * tone).astype(np.float32) * np.float32(STEP)], 44100, 1)
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(8, True), (16, True), (17, False), (24, False)])
+def test_steps_of_16_bits_are_told_from_finer_ones(bits, expected):
+    pcm = np.random.default_rng(0).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (1000, 2))
+    assert lies_on_steps((pcm / 2 ** (bits - 1)).astype(np.float32)) == expected
+
+
+def test_a_higher_floor_leaves_less():
+    envelope = envelope_of((5, -70), (5, -95), (5, -70))
+    assert find_sounding(envelope, FRAME, MUSIC) == [pytest.approx((0, 15))]
+    assert find_sounding(envelope, FRAME, MUSIC, 1e-9) == [pytest.approx((0, 5)), pytest.approx((10, 15))]
+    assert find_sounding(envelope_of((5, -95)), FRAME, MUSIC, 1e-9) == []
+    assert own_level_db(envelope_of((5, -95)), 1e-9) is None

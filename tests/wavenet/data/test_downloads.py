@@ -415,10 +415,42 @@ def test_a_missing_package_is_named_with_its_remedy(downloads, monkeypatch):
         open_listing("s3://music", downloads)
 
 
-@pytest.mark.parametrize("address", ["nonsense://x", "file:///etc/passwd", "local:///etc"])
-def test_addresses_of_no_use_are_refused(address, downloads):
-    with pytest.raises(ConfigError, match="://"):
+@pytest.mark.parametrize(("protocol", "package"), [("gs", "gcsfs"), ("abfs", "adlfs")])
+def test_a_missing_package_that_is_no_part_of_remote_is_named(downloads, monkeypatch, protocol, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
+    with pytest.raises(ConfigError, match=rf"pip install 'waveband\[remote\]' {package}$"):
+        open_listing(f"{protocol}://bucket/music", downloads)
+
+
+def test_a_store_that_lacks_a_setting_is_told_in_words(downloads, monkeypatch):
+    def lacks_account(*args, **more):
+        raise ValueError("Must provide an account_name")
+
+    monkeypatch.setattr(fsspec, "filesystem", lacks_account)
+    with pytest.raises(ConfigError, match=r"abfs://: cannot be opened \(ValueError: .*account_name.*adlfs"):
+        open_listing("abfs://music", downloads)
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense://x", "file:///etc/passwd", "local:///etc", "ftp://localhost/x/", "sftp://h/x"]
+)
+def test_addresses_of_no_use_are_refused_with_those_that_are(address, downloads):
+    with pytest.raises(ConfigError, match=r"no kind of address that is known; expected .*s3://, gs://"):
         open_listing(address, downloads)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("https://me:secret@host/a/b.wav?token=secret", "https://host/a/b.wav"),
+        ("s3://bucket/what?.wav", "s3://bucket/what?.wav"),
+        ("s3://key@bucket/a@b.wav", "s3://bucket/a@b.wav"),
+        ("a@b?.wav", "a@b?.wav"),
+    ],
+)
+def test_an_address_is_told_without_what_only_its_reader_should_know(address, told):
+    assert stores.public_address(address) == told
 
 
 def test_an_audio_source_names_the_place_to_be(downloads):

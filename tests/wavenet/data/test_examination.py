@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import soundfile
 import soxr
 
 from wavenet.audio import decoding
+from wavenet.audio.decoding import AudioSource
 from wavenet.audio.fingerprint import find_near_duplicates, fingerprint_blocks
 from wavenet.audio.io import write_audio
-from wavenet.audio.loudness import measure_loudness
-from wavenet.data.examination import examine_track, load_print
+from wavenet.audio.loudness import LoudnessMeter, channel_weights, measure_loudness
+from wavenet.audio.silence import FLOOR_POWER, STEP
+from wavenet.data.examination import FileExamination, examine_file, examine_track, load_print
+from wavenet.errors import AudioDecodeError
 
 RATE = 8000
 
@@ -96,3 +100,87 @@ def test_fingerprints_of_a_stem_at_two_rates_are_alike(examine, tmp_path):
     one = load_print(tmp_path / examine(drums=music).prints["drums"])
     other = examine(2 * RATE, drums=soxr.resample(music, RATE, 2 * RATE)).prints["drums"]
     assert len(find_near_duplicates({"one": one, "other": load_print(tmp_path / other)})) == 1
+
+
+# files by themselves
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file of the user's."""
+
+    def write(name, waveform, sample_rate=RATE, subtype=None):
+        soundfile.write(tmp_path / name, waveform, sample_rate, subtype)
+        return AudioSource(tmp_path / name)
+
+    return write
+
+
+def test_a_file_is_measured_on_its_own_channels_at_its_own_rate(write):
+    """Averaged, as working audio is, these channels are silent."""
+    music = soxr.resample(make_music(4, 0), RATE, 48000)
+    found = examine_file(write("a.wav", np.stack([music, -music], axis=1), 48000, "FLOAT"))
+    assert found.loudness_lufs == pytest.approx(measure_loudness(music, 48000) + 3.01, abs=0.01)
+
+
+def test_the_part_of_a_file_that_is_used_is_measured(write):
+    music = make_music(4, 0)
+    whole = write("a.wav", np.concatenate([music, 9 * music]), subtype="FLOAT")
+    part = AudioSource(whole.path, 0.0, 4.0)
+    assert examine_file(part).loudness_lufs == pytest.approx(measure_loudness(music, RATE), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
+def test_surround_is_weighted_by_the_order_its_container_has(write, name):
+    """In Ogg the third channel is front right and the last the low-frequency effects."""
+    music = soxr.resample(make_music(6, 0), RATE, 48000)
+    surround = np.zeros((len(music), 6))
+    surround[:, 4] = music
+    meter = LoudnessMeter(48000, channel_weights(6))
+    meter.add(surround)
+    order = [0, 2, 1, 4, 5, 3] if name == "a.ogg" else [0, 1, 2, 3, 4, 5]
+    source = write(name, surround[:, order], 48000)
+    assert examine_file(source).loudness_lufs == pytest.approx(meter.loudness(), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "floor"),
+    [("a.wav", "PCM_16", STEP**2), ("a.wav", "PCM_U8", STEP**2), ("a.flac", "PCM_24", FLOOR_POWER),
+     ("a.wav", "FLOAT", FLOOR_POWER), ("a.ogg", "VORBIS", FLOOR_POWER)],
+)  # fmt: skip
+def test_the_floor_of_a_file_is_that_of_its_steps(write, name, subtype, floor):
+    assert examine_file(write(name, make_music(2, 0), subtype=subtype)).floor_power == floor
+
+
+def test_sixteen_bits_are_told_in_whatever_they_were_put(write):
+    pcm = np.round(make_music(2, 0) / STEP) * STEP
+    for name, subtype in (("a.wav", "FLOAT"), ("a.flac", "PCM_24")):
+        assert examine_file(write(name, pcm, subtype=subtype)).floor_power == STEP**2
+
+
+def test_of_a_file_of_nothing_but_dither_all_is_under_its_floor(write):
+    """Shaped so strongly that it is as loud as a quiet recording."""
+    high = (40 * STEP * np.sin(2 * np.pi * 18000 * np.arange(88200) / 44100)).astype(np.float32)
+    found = examine_file(write("a.wav", np.round(high / STEP) * STEP, 44100, "FLOAT"))
+    assert found.floor_power == pytest.approx((40 * STEP) ** 2, rel=0.1)
+    low = (40 * STEP * np.sin(2 * np.pi * 1000 * np.arange(88200) / 44100)).astype(np.float32)
+    assert examine_file(write("a.wav", np.round(low / STEP) * STEP, 44100, "FLOAT")).floor_power == STEP**2
+
+
+def test_silence_has_no_loudness_and_the_floor_of_16_bits(write):
+    assert examine_file(write("a.wav", np.zeros((RATE, 2)))) == FileExamination(None, STEP**2)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "a.wav").write_text("no sound")
+    with pytest.raises(AudioDecodeError, match=r"a\.wav"):
+        examine_file(AudioSource(tmp_path / "a.wav"))
+
+
+def test_the_noise_of_a_stems_files_adds_up(tmp_path):
+    write_audio(tmp_path / "keys.wav", make_music(1, 0), RATE)
+    files = {"keys": [FileExamination(-20.0, STEP**2), FileExamination(None, FLOOR_POWER), None]}
+    found = examine_track({"keys": tmp_path / "keys.wav"}, RATE, tmp_path, files)
+    assert found.files == files
+    assert found.floor_power("keys") == STEP**2 + FLOOR_POWER
+    assert found.floor_power("drums") == FLOOR_POWER

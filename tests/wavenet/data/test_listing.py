@@ -128,9 +128,25 @@ def test_a_manifest_is_known_by_its_suffix(music, name):
 
 def test_what_is_not_there_is_told_with_what_may_be_given(music):
     with pytest.raises(
-        NoAudioError, match=r"gone: no such folder or file; --input expects .*\*\*.*manifest.*s3://"
+        NoAudioError, match=r"gone: no such folder or file; expected a folder.*\*\*.*manifest.*s3://"
     ):
         listed(music / "gone")
+
+
+@pytest.mark.parametrize("input", ["", " "])
+def test_an_empty_name_is_no_input(music, monkeypatch, input):
+    monkeypatch.chdir(music)
+    with pytest.raises(NoAudioError, match="the input is an empty name; expected a folder"):
+        listed(input)
+
+
+def test_a_manifest_one_folder_up_names_what_lies_beside_it_as_any_manifest_does(music, monkeypatch):
+    fill(music, "list.csv")
+    monkeypatch.chdir(music / "x")
+    for input in ("../list.csv", "../../Music/list.csv", str(music / "x" / ".." / "list.csv")):
+        listing = listed(input)
+        assert listing.root == str(music)
+        assert listing.absolute("a.flac") == f"{listing.root}/a.flac"
 
 
 def test_text_may_hold_bytes_that_are_no_text_and_begin_with_a_mark(music):

@@ -127,6 +127,56 @@ def test_other_columns_are_labels_and_splits_are_kept(root):
     assert first.stems["mix"][0].stream == 2
 
 
+@pytest.mark.parametrize(
+    "header", ["Path,TRACK,Stem", "PATH;track;STEM", '"Path"\t"Track"\tstem', " Path , track,stem "]
+)
+def test_columns_are_known_in_capitals_too(root, header):
+    delimiter = next(sign for sign in ",;\t" if sign in header)
+    (song,) = read(root, f"{header}\r\n" + delimiter.join(["one/drums.wav", "x", "Drums"]) + "\r\n").songs
+    assert (song.name, list(song.stems), song.labels) == ("x", ["drums"], {})
+
+
+def test_keys_of_json_lines_are_known_in_capitals_too(root):
+    (song,) = read_lines(root, {"Path": "a.wav", "Genre": "dub"}, {"PATH": "gone.wav"}).songs
+    assert (song.name, song.labels) == ("a", {"Genre": "dub"})
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("spilt", "split"),
+        ("tracks", "track"),
+        ("License", "licence"),
+        ("lables", "labels"),
+        ("sart", "start"),
+    ],
+)
+def test_a_column_that_is_nearly_one_is_refused_by_name(root, slip, meant):
+    message = rf"list\.(csv|jsonl): unknown column '{slip}': did you mean '{meant}'\?.*labels"
+    with pytest.raises(MetadataError, match=message):
+        read(root, f"path,{slip}\na.wav,x\n")
+    with pytest.raises(MetadataError, match=message):
+        read_lines(root, {"path": "b.flac"}, {"path": "a.wav", slip: "x"})
+
+
+@pytest.mark.parametrize(
+    "label", ["artist", "style", "mode", "year", "tempo", "genre", "title", "key", "bpm", "mood"]
+)
+def test_what_people_call_labels_is_one(root, label):
+    assert read(root, f"path,{label}\na.wav,x\n").songs[0].labels == {label: "x"}
+
+
+def test_a_label_that_is_nearly_a_column_goes_into_labels(root):
+    written = [Song("a", {"mix": [AudioSource(root / "a.wav")]}, labels={"spilt": "x", "Stem": "y"})]
+    write_manifest_csv(written, root / "list.csv")
+    assert scan_input(open_listing(root / "list.csv", root.parent / "downloads")).songs == written
+
+
+def test_a_column_may_not_be_there_twice_in_two_spellings(root):
+    with pytest.raises(MetadataError, match=r"list\.csv: names the column track twice"):
+        read(root, "path,Track,track\na.wav,x,y\n")
+
+
 def test_json_lines_say_the_same(root):
     scan = read_lines(
         root,
@@ -178,7 +228,7 @@ def test_a_score_is_of_its_stem_or_of_the_whole_track(root):
         ("b.flac,,,,,,", "repeats line 2"),
         (b"caf\xe9.wav,,,,,,", "is not valid UTF-8"),
         ('"' + "x" * 150_000, "cannot be read as CSV"),
-        ("file:///etc/passwd.wav,,,,,,", "no kind of address that can be fetched"),
+        ("file:///etc/passwd.wav,,,,,,", "no kind of address that is known; expected s3://"),
     ],
 )
 def test_a_row_of_no_use_is_set_aside_with_its_line(root, row, reason):
@@ -262,7 +312,8 @@ def test_a_manifest_that_cannot_be_read_is_told_of(root, text, message):
 
 
 def test_a_manifest_without_a_single_good_row_is_told_of(root):
-    with pytest.raises(NoAudioError, match=r"found 2 of no use, such as list\.csv:2: x\.wav: no such file"):
+    told = r"music/list\.csv: no audio .*found 2 of no use, such as list\.csv:2: x\.wav: no such file"
+    with pytest.raises(NoAudioError, match=told):
         read(root, "path\nx.wav\ny.wav\n")
 
 

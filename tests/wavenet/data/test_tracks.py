@@ -15,6 +15,7 @@ from wavenet.data.tracks import (
     decode_stem,
     load_envelope,
     make_track,
+    mixture_note,
     residual_db,
     save_envelope,
 )
@@ -249,3 +250,15 @@ def test_a_clipped_stem_is_noted(source, decode):
     clipped[:80] = 32767
     track, _ = decode(write_stems(source, drums=clipped, bass=make_noise(1)))
     assert track.notes == ["drums: 1.0% of samples are at full scale"]
+
+
+@pytest.mark.parametrize("residual", [None, -120.0, -68.0, -12.0])
+def test_nothing_is_said_of_a_mixture_that_the_stems_sum_to(residual):
+    assert mixture_note("mixture.wav", residual) is None
+
+
+@pytest.mark.parametrize(("residual", "told"), [(5.25, "+5 dB"), (-2.8, "-3 dB")])
+def test_a_mixture_of_something_else_is_named_with_what_is_left_of_it(residual, told):
+    note = mixture_note("mixture.wav", residual)
+    assert note.startswith("mixture.wav is not the sum of its stems")
+    assert told in note

@@ -17,7 +17,8 @@ from wavenet.data.floors import Floor
 from wavenet.evaluation import doctor_page
 from wavenet.evaluation.doctor import DoctorReport, FileReport, NearCopy, StemReport, Totals
 from wavenet.evaluation.doctor_page import Outlines, outline_path, write_doctor_page
-from wavenet.evaluation.doctor_tables import doctor_table, format_clock, format_percent, format_regions
+from wavenet.evaluation.doctor_tables import doctor_table, format_percent, format_regions
+from wavenet.evaluation.doctor_words import tell_apart
 from wavenet.evaluation.listening_page import UNKNOWN
 
 RATE = 8000
@@ -137,6 +138,11 @@ def render(report: DoctorReport, outlines: Outlines, folder: Path) -> str:
 
 def read(report: DoctorReport, outlines: Outlines, folder: Path) -> PageReader:
     return PageReader(render(report, outlines, folder))
+
+
+def table_of(report: DoctorReport, title: str) -> list[list[str]]:
+    """The rows of a table for the terminal, none where it is left out."""
+    return next((rows for name, _, rows in doctor_table(report) if name.startswith(title)), [])
 
 
 def strips_of(reader: PageReader) -> list[str]:
@@ -277,18 +283,32 @@ def test_near_duplicates_across_splits_are_told_first(tmp_path):
     ]
     text = read(report_on(files), {}, tmp_path).text
     assert text.index("different") < text.index("the same", text.index("Splits"))
-    assert doctor_table(report_on(files))[3][2] == [
+    assert table_of(report_on(files), "Near-duplicates") == [
         ["a.wav", "b.mp3", "+1.3 s", "94%", "different"],
         ["a.wav", "c.wav", "+0.0 s", "70%", "the same"],
     ]
 
 
-def test_near_duplicates_named_by_track_and_stem_are_told_once(tmp_path):
+def test_near_duplicates_within_two_files_are_told_apart_by_their_stems():
     files = [
-        kept("x/drums.wav", track="x", near_duplicates=[NearCopy("y/drums", 0.5, 0.9, False)]),
-        kept("y/drums.wav", track="y", near_duplicates=[NearCopy("x/drums", -0.5, 0.9, False)]),
+        kept(path, track=path, stem=stem, part=stem, near_duplicates=[NearCopy(other, 0.5, 0.9, False, stem)])
+        for path, other in (("x.mp4", "y.mp4"), ("y.mp4", "x.mp4"))
+        for stem in ("bass", "drums")
     ]
-    assert [row[:2] for row in doctor_table(report_on(files))[3][2]] == [["x/drums", "y/drums"]]
+    assert [row[:2] for row in table_of(report_on(files), "Near-duplicates")] == [
+        ["x.mp4 [bass]", "y.mp4 [bass]"], ["x.mp4 [drums]", "y.mp4 [drums]"],
+    ]  # fmt: skip
+
+
+def test_of_very_many_near_duplicates_the_worst_are_listed_and_the_rest_is_counted(tmp_path):
+    near = [NearCopy(f"{number}.wav", 0.0, 1 - number / 1e4, number == 900) for number in range(1500)]
+    report = report_on([kept("a.wav", near_duplicates=near)])
+    rows = table_of(report, "Near-duplicates")
+    assert [row[1] for row in rows[:3]] == ["900.wav", "0.wav", "1.wav"]
+    assert (len(rows), rows[-1]) == (11, ["and 1,490 more, in the JSON", "", "", "", ""])
+    text = read(report, {}, tmp_path).text
+    assert "1,500 pairs" in text
+    assert "500 more, that agree less, are in doctor.json" in text
 
 
 def test_exact_copies_are_listed_with_what_they_are_copies_of(tmp_path):
@@ -413,44 +433,121 @@ def test_tables_for_a_terminal_have_the_same_length_in_every_row(report):
 
 
 def test_the_terminal_is_told_totals_files_and_floors(report):
-    usable, files, measures, drums, vocals = doctor_table(report)
-    assert usable[0] == "11 files: 2 kept, 1 in part, 8 dropped"
+    usable, files, measures, floor = doctor_table(report)
+    assert usable[0].startswith("11 files: 2 kept, 1 in part, 8 dropped; ")
+    assert usable[0].endswith("; layout: album (guessed)")
     assert usable[1:] == (["Stem", "Train", "Held out"], [["drums", "1 h 2 min", "5 min 0 s"]])
     assert [row[:2] for row in files[2]] == [
         ["cover.mp3", "dropped"],
         ["art/0.jpg and 6 more", "dropped"],
         ["a/vocals.wav", "in part"],
-        ["a/drums.wav", "kept"],
         ["b/drums.wav", "kept"],
+        ["a/drums.wav", "kept"],
     ]
-    assert files[2][-1][2] == "all of it sounds; 0.4% of samples are at full scale"
+    assert files[2][-2][2] == "all of it sounds; 0.4% of samples are at full scale"
     minus = "\N{MINUS SIGN}"
     assert measures[2][-1] == [
         "b/drums.wav", "1:00.0", "44.1", "2", f"{minus}3.0", f"{minus}17.8", "0.4%", "0%", "+0.000",
     ]  # fmt: skip
-    assert drums[1] == ["", "8,000 Hz", "16,000 Hz", "44,100 Hz"]
-    assert drums[2][1] == ["256 levels", "264.0", "272.0*", "300.1"]
-    assert "vocals" in vocals[0]
+    assert floor[0].startswith("Quantization floor at 16,000 Hz")
+    assert floor[1] == ["Stem", "64 levels", "256 levels", "1,024 levels"]
+    assert floor[2] == [["drums", "80.0", "272.0*", "1,040.0"], ["vocals", "80.0", "272.0*", "1,040.0"]]
+
+
+def test_the_floor_of_an_only_stem_is_told_for_every_rate():
+    (title, head, rows) = doctor_table(report_on([], quantization=floors("drums")))[-1]
+    assert title == "Quantization floor of drums, dB (* as configured)"
+    assert head == ["", "8,000 Hz", "16,000 Hz", "44,100 Hz"]
+    assert rows[1] == ["256 levels", "264.0", "272.0*", "300.1"]
 
 
 def test_of_very_many_files_the_terminal_lists_those_that_need_a_look():
-    files = [kept(f"{number}.wav") for number in range(500)] + [kept("loud.wav", warnings=["clipped"])]
-    title, _, rows = doctor_table(report_on([*files, partial("vocals.wav")]))[1]
-    assert "not kept whole" in title
-    assert [row[0] for row in rows] == ["vocals.wav", "loud.wav"]
+    near = [NearCopy("1.wav", 0.0, 0.9)]
+    files = [kept(f"{number}.wav", near_duplicates=near) for number in range(500)]
+    files += [kept("loud.wav", warnings=["clipped"]), partial("vocals.wav")]
+    files += [kept(f"{number}.mid", role="score", seconds=None) for number in range(500)]
+    report = report_on(files)
+    assert table_of(report, "Files") == [
+        ["vocals.wav", "in part", "20.0 s of silence cut"],
+        ["loud.wav", "kept", "all of it sounds; clipped"],
+        ["0.wav and 499 more", "kept", "all of it sounds"],
+        ["0.mid and 499 more", "used as score", "all of it sounds"],
+    ]
+    assert [row[0] for row in table_of(report, "Measures of files to look at")] == ["vocals.wav", "loud.wav"]
 
 
-def test_places_in_a_recording_are_read_off_a_clock():
-    assert [format_clock(seconds) for seconds in (0, 4.21, 59.96, 750, 3723.46)] == [
-        "0:00.0", "0:04.2", "1:00.0", "12:30.0", "1:02:03.5",
+def test_of_very_many_problems_the_worst_are_listed_and_the_rest_is_counted():
+    files = [dropped(f"{number}.wav", f"truncated at {number} s") for number in range(300)]
+    files += [dropped(f"{number}.jpg", "no audio", role="other") for number in range(300)]
+    files += [partial(f"{number} part.wav", kept_seconds=number) for number in range(40)]
+    files += [
+        kept(f"{number} loud.wav", warnings=["loud"], clipped_share=number / 99) for number in range(40)
+    ]
+    rows = table_of(report_on(files), "Files")
+    assert len(rows) == 3 * 11
+    assert rows[0] == ["0.wav", "dropped", "truncated at 0 s"]
+    assert rows[10] == ["and 590 more, in the JSON", "dropped", ""]
+    assert [rows[11][0], rows[21]] == ["0 part.wav", ["and 30 more, in the JSON", "", ""]]
+    assert rows[22][0] == "39 loud.wav"
+    assert sum(len(rows) for _, _, rows in doctor_table(report_on(files))) < 50
+
+
+def test_an_album_without_a_problem_fits_a_screen():
+    titles = {f"{number:02d} - A Title of Some Length.flac" for number in range(1, 13)}
+    one = floors("mix")
+    tables = doctor_table(report_on([kept(title) for title in sorted(titles)], quantization=one))
+    assert sum(4 + len(rows) for _, _, rows in tables) < 30  # title, head and its lines
+
+
+def test_rows_of_one_file_are_told_apart_and_counted_as_one_file(folder):
+    stems = [
+        partial("x.mp4", "cuts/0.flac", track="x", stem="drums", stream=1),
+        partial("x.mp4", "cuts/1.flac", track="x", stem="bass", stream=2),
+        kept("x.mp4", role="mixture", stem=None, seconds=None, stream=0),
+        kept("y.wav", start=10.0, end=30.0, seconds=20.0, file_seconds=40.0),
+    ]
+    stems[1] = replace(stems[1], stems=[cut("bass", "cuts/1.flac")])
+    stems[0] = replace(stems[0], stems=[cut("drums", "cuts/0.flac")])
+    for number in range(2):
+        write_clip(folder / "cuts" / f"{number}.flac")
+    outlines = {("x", "drums"): [0.5] * 400, ("x", "bass"): [0.0, 1.0] * 200}
+    reader = read(report_on(tell_apart(stems)), outlines, folder)
+    assert [player["aria-label"] for player in reader.all("audio")] == [
+        "What would be left out of x.mp4 [drums]", "What would be left out of x.mp4 [bass]",
     ]  # fmt: skip
+    drawn = [path["d"] for path in reader.all("path")]
+    assert drawn == [outline_path(outlines["x", "drums"]), outline_path(outlines["x", "bass"])]
+    text = " ".join(reader.text.split())
+    assert "3 parts of 2 files, with their measures" in text
+    assert "x.mp4 [mixture]used as mixture: " in text
+    assert "0:20.0 of 0:40" in text
+    assert "y.wav [0:10-0:30]" in text
+
+
+def test_the_page_says_how_the_input_was_read(tmp_path):
+    guessed = read(report_on([], layout="stems"), {}, tmp_path).text
+    assert "Layout: stems (guessed). If that is not how your files lie, say ingest.layout." in guessed
+    said = read(report_on([], layout="stems", layout_guessed=False), {}, tmp_path).text
+    assert "Layout: stems." in said
+
+
+def test_notes_that_the_warnings_leave_out_are_on_the_page_folded(tmp_path):
+    notes = [f"song {number}: no score" for number in range(200)]
+    report = report_on([], warnings=["200 songs, such as song 0: no score"], notes=notes)
+    reader = read(report, {}, tmp_path)
+    assert "200 notes on single songs" in reader.text
+    assert [note for note in notes if note not in reader.text] == []
+    assert all("open" not in details for details in reader.all("details")[:1])
+
+
+def test_of_many_stretches_the_first_are_told():
     regions = [(float(start), start + 1.0) for start in range(0, 12, 2)]
     assert format_regions(regions, 2) == "0:00.0 to 0:01.0, 0:02.0 to 0:03.0, and 4 more"
 
 
 def test_small_shares_are_not_rounded_to_nothing():
-    assert [format_percent(share) for share in (None, 0.0, 0.0001, 0.0123, 0.5, 0.9951, 1.0)] == [
-        UNKNOWN, "0%", "<0.1%", "1.2%", "50%", "99.5%", "100%",
+    assert [format_percent(share) for share in (None, 0.0, 0.0001, 0.0123, 0.5, 0.9951, 0.9999, 1.0)] == [
+        UNKNOWN, "0%", "<0.1%", "1.2%", "50%", "99.5%", ">99.9%", "100%",
     ]  # fmt: skip
 
 

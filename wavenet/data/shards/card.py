@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from wavenet.data.shards.format import CARD, Manifest
+from wavenet.data.shards.format import CARD, MANIFEST, Manifest, manifest_text
 from wavenet.data.splits import ALL_SPLITS
 from wavenet.files import write_text
 
@@ -18,11 +18,19 @@ MEANING = {
     "heldout": "never trained on: what figures are measured on",
     "test": "set apart by the data set itself, for the very end",
 }
+TRACK_HEAD = ["track", "split", "minutes", "of", "licence", "files", "id"]
 
 
 def write_card(manifest: Manifest, folder: Path) -> None:
     """Write the card beside the shards."""
     write_text(folder / CARD, card_text(manifest), flush=False)
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> Manifest:
+    """Write a manifest that was told more, and its card, over those of a set. Returns it."""
+    write_card(manifest, folder)
+    write_text(folder / MANIFEST, manifest_text(manifest), flush=False)
+    return manifest
 
 
 def card_text(manifest: Manifest) -> str:
@@ -36,7 +44,7 @@ def card_text(manifest: Manifest) -> str:
         _facts(manifest),
         "## Splits\n\n" + _table(["split", "minutes", "segments", ""], _split_rows(manifest)),
         f"## Licences\n\n{_licences(manifest)}",
-        "## Tracks\n\n" + _table(["track", "split", "minutes", "of", "licence", "id"], _track_rows(manifest)),
+        "## Tracks\n\n" + _table(TRACK_HEAD, _track_rows(manifest)),
         "Every byte can be checked: `waveband shards verify FOLDER`.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -79,6 +87,7 @@ def _track_rows(manifest: Manifest) -> list[list[str]]:
             _minutes(track.num_samples, manifest),
             _minutes(track.total_samples, manifest),
             track.licence,
+            ", ".join(track.sources) or "not stated",
             track.track_id,
         ]
         for track in manifest.tracks

@@ -6,7 +6,7 @@ byte, one missing row, one foreign file is a problem.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ from wavenet.data.splits import ALL_SPLITS
 from wavenet.errors import ShardFormatError
 from wavenet.files import digest_bytes
 
+FOREIGN = "a foreign file; it is not in"
+
 
 def verify_shards(folder: Path) -> list[str]:
     """What is wrong with a shard set, in words; nothing if it is whole. Raises nothing for bad files."""
@@ -48,6 +50,19 @@ def verify_shards(folder: Path) -> list[str]:
         *_check_card(folder, manifest),
         *_check_files(folder, manifest),
     ]
+
+
+def name_remedy(folder: Path, problems: Sequence[str]) -> str | None:
+    """What mends a set with these problems; None for a whole one, and for a folder that is no set."""
+    try:
+        read_manifest(folder)
+    except ShardFormatError:
+        return None
+    if not problems:
+        return None
+    if all(FOREIGN in problem for problem in problems):
+        return f"move the foreign files out of {folder}"
+    return f"delete {folder} and prepare again: what is missing is made again, to the byte"
 
 
 def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[str]:
@@ -66,7 +81,7 @@ def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[str]:
     known = {MANIFEST, CARD, *(file.name for file in manifest.files)}
     for name in sorted(path.name for path in folder.iterdir()):
         if name not in known:
-            yield f"{name}: a foreign file; it is not in {MANIFEST}"
+            yield f"{name}: {FOREIGN} {MANIFEST}"
 
 
 def _check_tracks(manifest: Manifest) -> Iterator[str]:

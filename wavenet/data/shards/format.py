@@ -7,7 +7,7 @@ all of it.
 import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -82,6 +82,7 @@ class ShardTrack(ManifestPart):
     num_samples: Count  # in the shards
     total_samples: Count  # of the track: what is missing was silent
     licence: str
+    sources: list[str] = []  # names of its files in the input, or addresses; no path of anyone's machine
 
 
 class Feature(ManifestPart):
@@ -95,7 +96,7 @@ class Manifest(ManifestPart):
     """What a shard set holds. `digest` stands for all of it, file contents included."""
 
     format: Literal["waveband-shards"] = "waveband-shards"
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     stem: str
     sample_rate: Size
     quantization_channels: int = Field(ge=MIN_LEVELS, le=MAX_LEVELS)
@@ -117,6 +118,11 @@ class Manifest(ManifestPart):
     def num_segments(self, split: Split) -> int:
         """Rows in a split."""
         return sum(file.num_segments for file in self.files if file.split == split)
+
+    def with_sources(self, sources: Mapping[str, list[str]]) -> "Manifest":
+        """The same, told which files each track was made of. sources: names by track id."""
+        tracks = [one.model_copy(update={"sources": sources.get(one.track_id, [])}) for one in self.tracks]
+        return self.model_copy(update={"tracks": tracks}).sealed()
 
     def sealed(self) -> "Manifest":
         """The same with its digest."""
@@ -165,7 +171,8 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ShardFormatError(
-            f"{folder / MANIFEST}: not a manifest this version can read ({error}); prepare the shards again"
+            f"{folder / MANIFEST}: not a manifest this version can read ({error}); if it is of a shard set, "
+            "delete the folder and prepare again"
         ) from None
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wavenet.audio.io import CLIPPED_FROM, level_db
+from wavenet.audio.mulaw import Codes
 from wavenet.audio.quantization import NoiseMeter
 from wavenet.data.scores import Note, note_events
 from wavenet.data.shards.format import NOTE_EVENT, NOTE_EVENTS, NOTES
@@ -23,6 +24,22 @@ class Columns:
     of_labels: Mapping[str, str]
 
 
+def encode_chunk(
+    chunk: Waveform,
+    start: int,
+    source: StemSource,
+    fmt: ShardFormat,
+    keep: NDArray[np.bool_],
+    noise: NoiseMeter,
+) -> Codes:
+    """The codes of consecutive segments. keep: (segments,); the noise of those that are kept is added."""
+    seed = _seed(source, fmt.stem, start) if fmt.quantizer.dither else None
+    codes = fmt.quantizer.encode(chunk, seed=seed)
+    kept = slice(None) if keep.all() else np.repeat(keep, fmt.segment_length)[: len(chunk)]
+    noise.add(chunk[kept], codes[kept])
+    return codes
+
+
 def make_table(
     chunk: Waveform,
     start: int,
@@ -30,14 +47,11 @@ def make_table(
     fmt: ShardFormat,
     columns: Columns,
     frames: dict[str, NDArray],
-    noise: NoiseMeter,
+    codes: Codes,
 ) -> tuple[pa.Table, NDArray[np.int64]]:
-    """The rows of consecutive segments, and their lengths in samples."""
+    """The rows of consecutive segments, and their lengths in samples. codes: see `encode_chunk`."""
     starts = np.arange(0, len(chunk), fmt.segment_length)
     ends = np.append(starts[1:], len(chunk))
-    seed = _seed(source, fmt.stem, start) if fmt.quantizer.dither else None
-    codes = fmt.quantizer.encode(chunk, seed=seed)
-    noise.add(chunk, codes)
     texts = {"track_id": source.track_id, "track": source.track, "stem": fmt.stem, "split": source.split}
     values = {
         **{name: repeat_text(text, len(starts)) for name, text in texts.items()},

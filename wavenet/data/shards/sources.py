@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wavenet.audio.decoding import open_audio
 from wavenet.audio.io import mix_down, resample_blocks, sample_rate_of
 from wavenet.audio.quantization import Quantizer
-from wavenet.audio.resampling import sum_blocks
+from wavenet.audio.resampling import regroup_blocks, sum_blocks
 from wavenet.data.scores import Note
 from wavenet.data.shards.format import DIMS, ROWS_A_GROUP, SAMPLES_A_GROUP, Feature
 from wavenet.data.splits import Split
@@ -52,6 +52,7 @@ class ShardFormat:
     hop_length: int
     features: list[str] = field(default_factory=list)
     resample_quality: str = "HQ"
+    downmix: str = "mean"  # of working audio that is wider, as separated stems are
 
     def __post_init__(self) -> None:
         if self.features and self.segment_length % self.hop_length:
@@ -81,6 +82,14 @@ def stem_blocks(source: StemSource, fmt: ShardFormat) -> Iterator[Waveform]:
         yield block if source.gain == 1 else np.float32(source.gain) * block
 
 
+def segment_chunks(source: StemSource, fmt: ShardFormat) -> Iterator[tuple[int, Waveform]]:
+    """The whole track in whole segments, as many as are made at a time: (first sample, samples)."""
+    start = 0
+    for chunk in regroup_blocks(stem_blocks(source, fmt), fmt.rows_a_group * fmt.segment_length):
+        yield start, chunk
+        start += len(chunk)
+
+
 def other_blocks(source: StemSource, fmt: ShardFormat) -> Iterator[Waveform]:
     """The sum of the track's other stems, silent where there are none."""
     silence = _silence(count_samples(source, fmt) + fmt.segment_length)
@@ -97,6 +106,6 @@ def _silence(num_samples: int) -> Iterator[Waveform]:
 def _working_blocks(path: Path, fmt: ShardFormat) -> Iterator[Waveform]:
     """Separated stems come wider and faster than the shards' audio."""
     with open_audio(path) as reader:
-        mono = (mix_down(block, 1) for block in reader.blocks())
+        mono = (mix_down(block, 1, fmt.downmix) for block in reader.blocks())
         for block in resample_blocks(mono, reader.sample_rate, fmt.sample_rate, 1, fmt.resample_quality):
             yield block[:, 0]

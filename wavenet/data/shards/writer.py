@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavenet.audio.quantization import NoiseMeter
-from wavenet.audio.resampling import regroup_blocks
 from wavenet.data.segments import count_segments, keep_segments
 from wavenet.data.shards.card import write_card
 from wavenet.data.shards.format import (
@@ -23,8 +22,8 @@ from wavenet.data.shards.format import (
     manifest_text,
 )
 from wavenet.data.shards.frames import FrameReader
-from wavenet.data.shards.rows import Columns, make_table
-from wavenet.data.shards.sources import ShardFormat, StemSource, count_samples, stem_blocks
+from wavenet.data.shards.rows import Columns, encode_chunk, make_table
+from wavenet.data.shards.sources import ShardFormat, StemSource, count_samples, segment_chunks
 from wavenet.data.shards.split_writer import SplitWriter
 from wavenet.data.splits import ALL_SPLITS, Split, split_segments
 from wavenet.files import write_text
@@ -60,6 +59,18 @@ def write_shards(sources: Sequence[StemSource], folder: Path, fmt: ShardFormat) 
     return manifest
 
 
+def measure_noise(sources: Sequence[StemSource], fmt: ShardFormat) -> NoiseMeter:
+    """The quantization noise of the set that `write_shards` would make of these, without making it."""
+    noise = NoiseMeter(fmt.quantizer)
+    for source in sources:
+        keep, _ = _plan_segments(source, fmt)
+        for start, chunk in segment_chunks(source, fmt):
+            rows = _rows_of(start, chunk, fmt)
+            if keep[rows].any():
+                encode_chunk(chunk, start, source, fmt, keep[rows], noise)
+    return noise
+
+
 def _write_track(
     source: StemSource,
     fmt: ShardFormat,
@@ -69,27 +80,32 @@ def _write_track(
 ) -> ShardTrack:
     keep, splits = _plan_segments(source, fmt)
     features = FrameReader(source, fmt)
-    start = written = 0
-    for chunk in regroup_blocks(stem_blocks(source, fmt), fmt.rows_a_group * fmt.segment_length):
-        first = start // fmt.segment_length
-        rows = slice(first, first + count_segments(len(chunk), fmt.segment_length))
+    total = written = 0
+    for start, chunk in segment_chunks(source, fmt):
+        total += len(chunk)
+        rows = _rows_of(start, chunk, fmt)
         frames = features.take(start, len(chunk))
         if keep[rows].any():
-            table, lengths = make_table(chunk, start, source, fmt, columns, frames, noise)
+            codes = encode_chunk(chunk, start, source, fmt, keep[rows], noise)
+            table, lengths = make_table(chunk, start, source, fmt, columns, frames, codes)
             for split, writer in writers.items():
                 mine = keep[rows] & (splits[rows] == split)
                 writer.add(table, mine, lengths)
                 written += int(lengths[mine].sum())
-        start += len(chunk)
     return ShardTrack(
         track_id=source.track_id,
         track=source.track,
         split=source.split,
         end_heldout=source.end_heldout,
         num_samples=written,
-        total_samples=start,
+        total_samples=total,
         licence=source.licence,
     )
+
+
+def _rows_of(start: int, chunk: NDArray[np.float32], fmt: ShardFormat) -> slice:
+    first = start // fmt.segment_length
+    return slice(first, first + count_segments(len(chunk), fmt.segment_length))
 
 
 def _plan_segments(source: StemSource, fmt: ShardFormat) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:

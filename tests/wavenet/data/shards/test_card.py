@@ -1,6 +1,8 @@
 """The dataset card, and that the tools people have read a set without Waveband."""
 
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,8 @@ from markdown_it import MarkdownIt
 from wavenet.audio.io import write_audio
 from wavenet.audio.quantization import Quantizer
 from wavenet.data.scores import Note
-from wavenet.data.shards.card import card_text, write_card
-from wavenet.data.shards.format import Manifest, ShardFile, ShardTrack
+from wavenet.data.shards.card import card_text, write_card, write_manifest
+from wavenet.data.shards.format import Manifest, ShardFile, ShardTrack, read_manifest
 from wavenet.data.shards.reader import read_codes, read_shards
 from wavenet.data.shards.sources import ShardFormat, StemSource
 from wavenet.data.shards.writer import write_shards
@@ -103,12 +105,22 @@ def test_a_card_states_splits_licences_minutes_and_digests():
         *([split, "1.50", "7"] for split in SPLITS),
     ]
     assert page.rows[5:] == [
-        ["song 0", "train", "1.00", "2.00", "CC BY 4.0", "0" * 32],
-        ["song 1", "train", "1.00", "2.00", "CC BY 4.0", "0" * 31 + "1"],
+        ["song 0", "train", "1.00", "2.00", "CC BY 4.0", "not stated", "0" * 32],
+        ["song 1", "train", "1.00", "2.00", "CC BY 4.0", "not stated", "0" * 31 + "1"],
     ]
     text = card_text(manifest)
     for fact in ("2000 Hz", "256 levels, mu-law", "31.25 dB", "500 samples", manifest.digest, "CC BY 4.0"):
         assert fact in text
+
+
+def test_a_card_names_the_files_that_a_track_came_from(tmp_path):
+    manifest = make_manifest(["a", "b"]).with_sources({"0" * 32: ["one/a.wav", "s3://x/b|c.wav (0-10 s)"]})
+    assert [row[5] for row in Page(card_text(manifest)).rows[-2:]] == [
+        "one/a.wav, s3://x/b|c.wav (0-10 s)",
+        "not stated",
+    ]
+    assert manifest.digest == manifest.content_digest() != make_manifest(["a", "b"]).digest
+    assert write_manifest(manifest, tmp_path) == read_manifest(tmp_path)
 
 
 def test_a_track_whose_end_is_held_out_says_so():
@@ -256,3 +268,15 @@ def test_pandas_reads_a_set(band):
     assert rows.groupby("stem")["num_samples"].sum().to_dict() == {"drums": 2101}
     assert rows["note_events"][0][0]["pitch"] == 60
     assert np.array_equal(rows["energy"][0], read_shards(band, "heldout")["energy"][0])
+
+
+def test_the_lines_of_the_readme_read_a_set(band, datasets):
+    readme = Path(__file__).parents[4] / "README.md"
+    (lines,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    found = {"FOLDER": str(band)}
+    exec(lines, found)
+    assert sorted(found["rows"]["split"]) == sorted(s for s in SPLITS for _ in range(len(found["splits"][s])))
+    assert dict(found["minutes"].fetchall()) == {"train": 4203, "heldout": 2101, "test": 2102}
+    assert list(found["splits"]) == SPLITS
+    codes = np.frombuffer(found["rows"]["codes"][0], np.uint8)
+    assert np.array_equal(Quantizer("mu-law", 256).encode(found["waveform"]), codes)

@@ -12,7 +12,7 @@ import pytest
 from wavenet.data.scores import Note
 from wavenet.data.shards import sources, split_writer
 from wavenet.data.shards.card import card_text
-from wavenet.data.shards.checker import verify_shards
+from wavenet.data.shards.checker import name_remedy, verify_shards
 from wavenet.data.shards.format import DIMS, Manifest, manifest_text
 from wavenet.files import digest_file
 
@@ -118,7 +118,7 @@ def test_any_flipped_byte_is_found(write, name, kept):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b"  ", b"\t "), (b"\n", b"\r\n"), (b"}\n", b"}"), (b'"version": 2', b'"version": 2, "version": 2')],
+    [(b"  ", b"\t "), (b"\n", b"\r\n"), (b"}\n", b"}"), (b'"version": 3', b'"version": 3, "version": 3')],
 )
 def test_a_manifest_that_says_the_same_in_other_bytes_is_told(band, old, new):
     path = band / "manifest.json"
@@ -146,6 +146,19 @@ def test_a_missing_file_is_told(band, name, instead):
         (band / name).symlink_to(band / "nowhere")
     (problem,) = verify_shards(band)
     assert name in problem
+
+
+def test_a_damaged_set_is_told_what_mends_it_and_a_folder_that_is_none_is_not_to_be_deleted(band, tmp_path):
+    assert name_remedy(band, verify_shards(band)) is None
+    (band / "notes.txt").touch()
+    assert name_remedy(band, verify_shards(band)) == f"move the foreign files out of {band}"
+    (band / TRAIN).write_bytes(b"x")
+    assert name_remedy(band, verify_shards(band)).startswith(f"delete {band} and prepare again")
+    (problem,) = verify_shards(tmp_path)
+    assert name_remedy(tmp_path, [problem]) is None
+    (band / "manifest.json").write_text("{}")
+    (problem,) = verify_shards(band)
+    assert problem.endswith("if it is of a shard set, delete the folder and prepare again")
 
 
 @pytest.mark.parametrize("name", ["train-00001.parquet", "notes.txt", ".DS_Store", "a folder"])

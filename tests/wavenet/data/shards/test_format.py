@@ -43,6 +43,7 @@ TRACKS = st.builds(
     num_samples=COUNT,
     total_samples=COUNT,
     licence=TEXT,
+    sources=st.lists(TEXT, max_size=2),
 )
 MANIFESTS = st.builds(
     Manifest,
@@ -111,7 +112,7 @@ def test_a_manifest_counts_each_split():
 @pytest.mark.parametrize(
     "values",
     [
-        {"version": 1},
+        {"version": 2},
         {"format": "tar"},
         {"law": "a-law"},
         {"new": 1},

@@ -1,5 +1,6 @@
 """Shard sets behind a URL: a real S3 API on this machine."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from wavenet.data.primes import choose_places
 from wavenet.data.shards.checker import verify_shards
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.reader import read_codes, read_shards
-from wavenet.data.shards.storage import is_url, open_location, upload_shards
+from wavenet.data.shards.storage import check_target, is_url, open_location, plain_target, upload_shards
 from wavenet.errors import ConfigError, ShardFormatError
 from wavenet.training.loop import train_model
 from wavenet.training.metrics import METRICS, SPEED, read_metrics
@@ -159,10 +160,85 @@ def test_an_address_of_which_nothing_is_there_is_no_set(s3):
 def test_without_its_package_an_address_is_refused_with_what_to_install(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
-    with pytest.raises(ConfigError, match=r"s3://bucket/x: cannot be reached .*waveband\[remote\]"):
+    with pytest.raises(ConfigError, match=r"s3://bucket/x: a package .*pip install 'waveband\[remote\]'$"):
         open_location("s3://bucket/x")
+    with pytest.raises(ConfigError, match=r"s3://bucket/x: a package .*pip install 'waveband\[remote\]'$"):
+        check_target("s3://bucket/x")
 
 
 def test_an_unknown_kind_of_address_is_refused():
-    with pytest.raises(ConfigError, match=r"gopher://x/y: cannot be reached"):
+    with pytest.raises(
+        ConfigError, match=r"gopher://x/y: no kind of address that is known; expected .*s3://"
+    ):
         open_location("gopher://x/y")
+
+
+# where shards are to lie
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("s3:/bucket/x", r"s3:/bucket/x: expected a folder, or s3:// with two slashes"),
+        ("foo://x", r"foo://x: no kind of address that is known; expected a path, or .*s3://, gs://"),
+        ("file:///x", r"file:///x: no kind of address that is known"),
+        ("http://host/x", r"http://host/x: a web server cannot be written to"),
+        ("https://host/x", r"https://host/x: a web server cannot be written to"),
+    ],
+)
+def test_a_target_that_cannot_be_one_is_refused_by_its_name_alone(text, told):
+    with pytest.raises(ConfigError, match=told):
+        plain_target(text)
+
+
+def test_a_target_is_an_address_or_an_absolute_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert plain_target("x/shards/") == str(tmp_path / "x" / "shards")
+    assert plain_target("~/shards") == str(tmp_path / "home" / "shards")
+    assert plain_target(str(tmp_path)) == plain_target(f"{tmp_path}/x/..") == str(tmp_path)
+    assert plain_target("s3://bucket/x/") == "s3://bucket/x"
+
+
+def test_a_target_is_tried_with_a_small_write_that_leaves_nothing(s3, tmp_path):
+    for target in (f"{s3}/shards", str(tmp_path / "new" / "shards"), "memory://shards"):
+        check_target(target)
+        assert names_in(open_location(target)) == []
+
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_made(s3):
+    with pytest.raises(ConfigError, match=r"storage\.shards=s3://no-such-bucket/x: shards cannot be written"):
+        check_target("s3://no-such-bucket/x")
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path):
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(ConfigError, match=r"/file.*: shards cannot be written there"):
+            check_target(str(target))
+
+
+def test_a_package_that_is_no_part_of_remote_is_named(monkeypatch):
+    for protocol, package in (("gs", "gcsfs"), ("abfs", "adlfs")):
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
+        with pytest.raises(ConfigError, match=rf"pip install 'waveband\[remote\]' {package}$"):
+            check_target(f"{protocol}://bucket/x")
+
+
+def test_a_set_in_a_folder_appears_whole_or_not_at_all(band, tmp_path, monkeypatch):
+    place = tmp_path / "elsewhere" / "drums-1"
+
+    def die(*args, **more):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(shutil, "copytree", die)
+        with pytest.raises(ConfigError, match="the disk is full"):
+            upload_shards(band, place)
+    assert names_in(place.parent) == []
+    upload_shards(band, place)
+    assert verify_shards(place) == []
+    assert names_in(place.parent) == ["drums-1"]

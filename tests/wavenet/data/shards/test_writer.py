@@ -26,7 +26,7 @@ from wavenet.data.shards import sources, split_writer
 from wavenet.data.shards.format import DIMS, codes_of, make_schema, read_manifest
 from wavenet.data.shards.reader import read_shards
 from wavenet.data.shards.sources import ShardFormat, StemSource
-from wavenet.data.shards.writer import write_shards
+from wavenet.data.shards.writer import measure_noise, write_shards
 from wavenet.errors import AudioDecodeError
 from wavenet.files import digest_file
 
@@ -34,8 +34,8 @@ RATE, SEGMENT = 2000, 500
 HEARD = ["energy", "onset", "f0", "chroma"]
 
 
-def make_noise(seconds, seed=0, level=0.1):
-    return np.random.default_rng(seed).normal(0, level, round(seconds * RATE)).astype(np.float32)
+def make_noise(seconds, seed=0, level=0.1, rate=RATE):
+    return np.random.default_rng(seed).normal(0, level, round(seconds * rate)).astype(np.float32)
 
 
 def make_melody(num_samples, seed=0):
@@ -192,6 +192,44 @@ def test_the_manifest_says_how_good_it_can_sound(write, setting):
 
 def test_silence_has_no_quantization_noise_to_state(write):
     assert write((np.zeros(SEGMENT, np.float32), "train"))[1].quantization_snr_db is None
+
+
+@pytest.mark.parametrize("dither", [False, True])
+def test_the_noise_is_that_of_what_is_kept(write, dither):
+    """Dither would hiss through the silence between; that is in no row."""
+    parts = [make_noise(0.5, 0), np.zeros(10 * RATE, np.float32), make_noise(0.5, 1)]
+    kept = {"kept": [(0.0, 0.5), (10.5, 11.0)]}
+    _, manifest = write((np.concatenate(parts), "train", kept), law="linear", dither=dither)
+    _, sound = write((np.concatenate(parts[::2]), "train"), law="linear", dither=dither)
+    assert manifest.quantization_snr_db == pytest.approx(sound.quantization_snr_db, abs=0.5)
+
+
+@pytest.mark.parametrize("audio_rate", [RATE, 8000])
+def test_noise_can_be_measured_without_writing(tmp_path, audio_rate):
+    """Exactly as a set would state it, dither included."""
+    sources = []
+    for number, kept in enumerate([None, [(0.0, 0.5), (1.0, 1.35)]]):
+        path, waveform = tmp_path / f"{number}.wav", make_noise(1.35, number, rate=audio_rate)
+        write_audio(path, np.stack([waveform, 0.1 * waveform], axis=1), audio_rate)
+        sources.append(
+            StemSource(path, len(waveform), f"{number:032x}", "a", "train", kept=kept, gain=0.7 + number)
+        )
+    fmt = ShardFormat("drums", RATE, Quantizer("linear", 64, dither=True), SEGMENT, 0.25, 20, downmix="left")
+    (tmp_path / "set").mkdir()
+    manifest = write_shards(sources, tmp_path / "set", fmt)
+    assert round(measure_noise(sources, fmt).signal_to_noise_db, 2) == manifest.quantization_snr_db
+
+
+@pytest.mark.parametrize(("downmix", "share"), [("mean", 0.75), ("left", 1.0), ("right", 0.5)])
+def test_wide_working_audio_is_mixed_down_as_configured(tmp_path, downmix, share):
+    left = make_noise(1)
+    write_audio(tmp_path / "a.wav", np.stack([left, 0.5 * left], axis=1), RATE)
+    source = StemSource(tmp_path / "a.wav", len(left), "0" * 32, "song", "train")
+    fmt = ShardFormat("drums", RATE, Quantizer("mu-law", 256), SEGMENT, 0.25, 20, downmix=downmix)
+    (tmp_path / "set").mkdir()
+    write_shards([source], tmp_path / "set", fmt)
+    codes = join_codes(read_shards(tmp_path / "set", "train"))
+    assert np.array_equal(codes, encode_mu_law(np.float32(share) * left))
 
 
 # the manifest
