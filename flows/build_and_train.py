@@ -11,12 +11,13 @@ from pydantic import BaseModel
 from flows.doctor import report_on
 from flows.ledger import THREADS, Ledger
 from flows.prepare import open_workspace, prepare_band, run_name, write_shard_sets
+from tasks.baselines import baselines
 from tasks.generate import choose_primes, generate
 from tasks.mix import mix
 from tasks.plan import BandPlan
 from tasks.progress import clock
 from tasks.publish import Output, StemRecords, publish_output
-from tasks.records import ModelRecord, Prime, ShardsRecord, TakeRecord
+from tasks.records import BaselinesRecord, ModelRecord, Prime, ShardsRecord, TakeRecord
 from tasks.splits import remember_splits
 from tasks.tracking import PipelineTracker, flatten, tracked_run
 from tasks.train import train
@@ -29,7 +30,7 @@ from wavenet.errors import ConfigError
 
 
 class PipelineResult(BaseModel):
-    """What a run ends with; `figures` holds bits per sample: heldout, uniform, unigram."""
+    """What a run ends with; `figures` holds bits per sample: heldout, and those of `Baselines`."""
 
     output: Output
     figures: dict[str, dict[str, float]]
@@ -68,13 +69,14 @@ def build_and_train(
         check_names(settings, shard_sets, retrain)
         tell_plan(place, shard_sets, plan)
         primes = find_primes(place, shard_sets, settings)
+        beside = measure_stems(place, shard_sets, settings, ledger)
         band = {}
         for stem, shard_set in shard_sets.items():
             again = stem in retrain
-            model = train_stem(place, stem, shard_set, settings, tracker, ledger, again)
+            model = train_stem(place, stem, shard_set, beside[stem], settings, tracker, ledger, again)
             take = generate_stem(place, stem, model, shard_set, primes[stem], settings, ledger, again)
             tracker.log_take(place, stem, take)
-            band[stem] = StemRecords(shards=shard_set, model=model, take=take)
+            band[stem] = StemRecords(shards=shard_set, baselines=beside[stem], model=model, take=take)
         takes = {stem: records.take for stem, records in band.items()}
         sum_of_takes = ledger.call(
             mix, workspace=place, takes=takes, config=settings.mix, refresh=bool(retrain)
@@ -83,7 +85,7 @@ def build_and_train(
         tracker.log_mix(place, sum_of_takes, output.report)
     return PipelineResult(
         output=output,
-        figures={stem: bits_per_sample(records.model) for stem, records in band.items()},
+        figures={stem: bits_per_sample(records) for stem, records in band.items()},
         set_aside=plan.dropped,
         ran=ledger.ran,
         cached=ledger.cached,
@@ -126,10 +128,27 @@ def find_primes(
     return choose_primes(place, shard_sets, longest, num_samples)
 
 
+def measure_stems(
+    place: Workspace, shard_sets: dict[str, ShardsRecord], settings: Config, ledger: Ledger
+) -> dict[str, BaselinesRecord]:
+    """What each stem's model is measured against."""
+    calls = [
+        {
+            "workspace": place,
+            "stem": stem,
+            "shards": shard_set,
+            "receptive_field": settings.for_stem(stem).model.receptive_field,
+        }
+        for stem, shard_set in shard_sets.items()
+    ]
+    return dict(zip(shard_sets, ledger.call_all("baselines", baselines, calls), strict=True))
+
+
 def train_stem(
     place: Workspace,
     stem: str,
     shard_set: ShardsRecord,
+    beside: BaselinesRecord,
     settings: Config,
     tracker: PipelineTracker,
     ledger: Ledger,
@@ -146,10 +165,11 @@ def train_stem(
         shards=shard_set,
         model=mine.model,
         training=mine.training,
+        baselines=beside,
         tracking_run=run_id,
         refresh=again,
     )
-    tracker.log_training(place, stem, model, reused=len(ledger.ran) == num_ran)
+    tracker.log_training(place, stem, model, beside, reused=len(ledger.ran) == num_ran)
     return model
 
 
@@ -176,6 +196,8 @@ def generate_stem(
     )
 
 
-def bits_per_sample(model: ModelRecord) -> dict[str, float]:
-    """Held-out bits per sample beside the baselines'."""
-    return {"heldout": model.heldout_bits, "uniform": model.uniform_bits, "unigram": model.unigram_bits}
+def bits_per_sample(records: StemRecords) -> dict[str, float]:
+    """Held-out bits per sample beside the baselines', and of a conditioned model that is told nothing."""
+    model = records.model
+    free = {} if model.free_bits is None else {"told_nothing": model.free_bits}
+    return {"heldout": model.heldout_bits, **free, **records.baselines.bits.model_dump()}

@@ -66,6 +66,8 @@ STORES = {"botocore", "aiobotocore", "aiohttp"}
 """Packages whose errors, where nothing else has put them into words, are of a remote store."""
 MOST_NAMES, MOST_LINES = 3, 20
 """So many names are told of one reason, and so many reasons or notes."""
+FIGURES = {"order4": "last 4", "order2": "last 2", "unigram": "unigram", "uniform": "uniform"}
+"""Baselines, and what their columns are called."""
 TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits"}
 
 
@@ -252,13 +254,12 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
-    for column in ("stem", "model", "uniform", "unigram", "below unigram"):
+    for column in ("stem", "model", *FIGURES.values(), "model against the best"):
         table.add_column(column, justify="left" if column == "stem" else "right")
     for stem, bits in result.figures.items():
-        share = 1 - bits["heldout"] / bits["unigram"] if bits["unigram"] else 0.0
-        table.add_row(
-            stem, *(f"{bits[name]:.3f}" for name in ("heldout", "uniform", "unigram")), f"{share:.0%}"
-        )
+        best = min(bits[name] for name in FIGURES)
+        share = f"{bits['heldout'] / best - 1:+.0%}" if best else ""
+        table.add_row(stem, *(f"{bits[name]:.3f}" for name in ("heldout", *FIGURES)), share)
     console.print(table)
     print_set_aside(result.set_aside)
     print(f"ran {len(result.ran)} tasks, reused {len(result.cached)}")

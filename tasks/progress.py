@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from wavenet.evaluation.baselines import Baselines
 from wavenet.training.metrics import HELDOUT_BITS, SPEED, STEP, TRAIN_BITS
 
 SECONDS_BETWEEN = {True: 0.2, False: 10.0}  # on a terminal, elsewhere
@@ -63,14 +64,17 @@ class Progress:
 
 
 class TrainingProgress:
-    """A Reporter that shows a training's lines as progress."""
+    """A Reporter that shows a training's lines as progress, held-out bits beside the best baseline's."""
 
-    def __init__(self, stem: str, steps: int) -> None:
+    def __init__(self, stem: str, steps: int, baselines: Baselines) -> None:
         self.progress = Progress(f"train {stem}", steps)
+        self.baselines = baselines
         self.latest: dict[str, float] = {}
 
     def begin(self, rows: Sequence[Mapping[str, float]]) -> None:
         """What earlier sessions did counts as done and not for the time left."""
+        beside = ", ".join(f"{name} {bits:.3f}" for name, bits in self.baselines.models.items())
+        self.progress.say(f"to be below, in bits a sample: {beside}")
         for row in rows:
             self.latest.update(row)
         if rows:
@@ -79,7 +83,8 @@ class TrainingProgress:
     def report(self, row: Mapping[str, float]) -> None:
         self.latest.update(row)
         if TRAIN_BITS in row:
-            self.progress.update(int(row[STEP]), self._text())
+            self.progress.done = int(row[STEP])  # the text tells the rate up to here
+            self.progress.update(self.progress.done, self._text())
 
     def tell(self, message: str) -> None:
         self.progress.say(message)
@@ -87,7 +92,8 @@ class TrainingProgress:
     def _text(self) -> str:
         parts = [f"{self.latest[TRAIN_BITS]:.3f} bits"]
         if HELDOUT_BITS in self.latest:
-            parts.append(f"held-out {self.latest[HELDOUT_BITS]:.3f}")
+            name, bits = self.baselines.best
+            parts.append(f"held-out {self.latest[HELDOUT_BITS]:.3f} ({name} {bits:.3f})")
         speed = f"{self.progress.rate:.2g} steps/s  {self.latest[SPEED]:,.0f} samples/s"
         return "  ".join([*parts, speed])
 

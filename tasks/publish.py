@@ -16,15 +16,18 @@ from pydantic import BaseModel, ConfigDict
 from tasks.generate import REFERENCE, REFERENCE_MEL, TAKE, TAKE_MEL
 from tasks.mix import MIX, MIX_MEL
 from tasks.plan import BandPlan, PlannedTrack, StemOutcome
-from tasks.records import MixRecord, ModelRecord, ShardsRecord, TakeRecord
+from tasks.records import BaselinesRecord, MixRecord, ModelRecord, ShardsRecord, TakeRecord
 from tasks.train import LOSS_CURVE
 from tasks.workspace import Workspace, safe_name
 from wavenet.config import Config
 from wavenet.data.shards.format import read_manifest
 from wavenet.evaluation.listening_page import ListeningPage, StemSection, write_listening_page
 from wavenet.files import digest_folder, new_folder, publish_folder
+from wavenet.session.job import SAMPLES
 
 REPORT, CONFIG = "report.html", "config.yaml"
+MOST_SHOWN = 6
+"""Takes of a stem's training that the page holds; all lie beside its model."""
 
 
 class StemRecords(BaseModel):
@@ -33,6 +36,7 @@ class StemRecords(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     shards: ShardsRecord
+    baselines: BaselinesRecord
     model: ModelRecord
     take: TakeRecord
 
@@ -114,8 +118,7 @@ def _section(workspace: Workspace, config: Config, stem: str, records: StemRecor
     return StemSection(
         stem=stem,
         heldout_bits=records.model.heldout_bits,
-        uniform_bits=records.model.uniform_bits,
-        unigram_bits=records.model.unigram_bits,
+        baselines=records.baselines.bits,
         quantization_snr_db=manifest.quantization_snr_db,
         train_seconds=manifest.num_samples("train") / manifest.sample_rate,
         heldout_seconds=manifest.num_samples("heldout") / manifest.sample_rate,
@@ -128,7 +131,17 @@ def _section(workspace: Workspace, config: Config, stem: str, records: StemRecor
         reference_mel=take / REFERENCE_MEL if heard else None,
         loss_curve=model / LOSS_CURVE,
         gain_db=config.mix.gains_db.get(stem, 0.0),
+        on_the_way=_on_the_way(model),
     )
+
+
+def _on_the_way(model: Path) -> list[tuple[int, Path, Path]]:
+    """Step, sound and picture of the first seed's takes while the model learned, spread over its steps."""
+    steps = sorted((model / SAMPLES).glob("step-*"))
+    count = min(len(steps), MOST_SHOWN)
+    chosen = [steps[(i + 1) * len(steps) // count - 1] for i in range(count)]
+    found = [(int(step.name.removeprefix("step-")), sorted(step.glob("*.wav"))[0]) for step in chosen]
+    return [(step, wav, wav.with_suffix(".png")) for step, wav in found]
 
 
 def _tracks(plan: BandPlan) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from wavenet.data.examination import Examination
 from wavenet.data.floors import Floor
 from wavenet.data.songs import Song
 from wavenet.data.tracks import Track
+from wavenet.evaluation.baselines import Baselines
 
 
 class Record(BaseModel):
@@ -90,13 +91,18 @@ class ShardsRecord(StoredRecord):
     stem: str
 
 
+class BaselinesRecord(StoredRecord):
+    """What the simplest models of a stem reach."""
+
+    bits: Baselines
+
+
 class ModelRecord(StoredRecord):
     """One stem's trained network, its metrics and figures; the digest is of weights and card."""
 
     stem: str
     heldout_bits: float
-    uniform_bits: float
-    unigram_bits: float
+    free_bits: float | None  # told nothing, of a network that can be told something
     num_parameters: int
     seconds: float  # of training, over all sessions
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.doctor import DoctorOutput
-from tasks.records import MixRecord, ModelRecord, ShardsRecord, TakeRecord
+from tasks.records import BaselinesRecord, MixRecord, ModelRecord, ShardsRecord, TakeRecord
 from tasks.workspace import Workspace
 from wavenet.config import StemConfig
 from wavenet.data.shards.format import read_manifest
@@ -167,7 +167,9 @@ class PipelineTracker:
         self._log_dataset(run_id, stem, shards, place.path(shards.folder))
 
     @_never_fatal
-    def log_training(self, place: Workspace, stem: str, model: ModelRecord, reused: bool) -> None:
+    def log_training(
+        self, place: Workspace, stem: str, model: ModelRecord, baselines: BaselinesRecord, reused: bool
+    ) -> None:
         """Figures, loss curve and weights of a stem; a reused training's metrics are told again."""
         run_id, folder = self.children.get(stem), place.path(model.folder)
         if not run_id:
@@ -177,7 +179,9 @@ class PipelineTracker:
         if reused:
             with metrics_mirror(place, run_id) as mirror:
                 mirror.begin(read_metrics(folder / "metrics.jsonl"))
-        figures = model.model_dump(include={"uniform_bits", "unigram_bits", "num_parameters", "seconds"})
+        figures = model.model_dump(include={"num_parameters", "seconds"})
+        figures |= {f"{name}_bits": bits for name, bits in baselines.bits.models.items()}
+        figures["bits_per_16_bit_sample"] = model.heldout_bits + baselines.bits.unresolved
         self._log_figures(run_id, {f"final/{name}": value for name, value in figures.items()})
         self.client.log_artifacts(run_id, str(folder), "model")
 

@@ -1,18 +1,15 @@
-"""Training: from a stem's shards to its model, measured on held-out audio beside its baselines."""
+"""Training: from a stem's shards to its model, measured on held-out audio."""
 
 import shutil
 from pathlib import Path
 
 from tasks.caching import cached_task
 from tasks.progress import TrainingProgress
-from tasks.records import ModelRecord, ShardsRecord
+from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord
 from tasks.session import run_session
 from tasks.tracking import metrics_mirror
 from tasks.workspace import Workspace
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
-from wavenet.data.dataset import load_runs, scored_codes
-from wavenet.data.shards.format import read_manifest
-from wavenet.evaluation.metrics import uniform_bits, unigram_bits
 from wavenet.evaluation.plots import plot_loss
 from wavenet.files import digest_folder, write_json
 from wavenet.model import CARD, WEIGHTS
@@ -22,7 +19,7 @@ from wavenet.training.metrics import METRICS, read_metrics
 FIGURES, LOSS_CURVE = "figures.json", "loss.png"
 
 
-@cached_task(version="1", run_name="train-{stem}", ignore=["tracking_run"])
+@cached_task(version="2", run_name="train-{stem}", ignore=["tracking_run", "baselines"])
 def train(
     workspace: Workspace,
     scratch: Path,
@@ -30,11 +27,12 @@ def train(
     shards: ShardsRecord,
     model: ModelConfig,
     training: TrainingConfig,
+    baselines: BaselinesRecord,
     tracking_run: str | None,
 ) -> ModelRecord:
     """Train one stem's network, going on from the checkpoint of an interrupted run of the same key.
 
-    In a process of its own, which ends with this one.
+    In a process of its own, which ends with this one. baselines: what its figures are shown beside.
     """
     job = Job(
         stem=stem,
@@ -44,32 +42,21 @@ def train(
         config=StemConfig(model=model, training=training),
     )
     with metrics_mirror(workspace, tracking_run) as mirror:
-        trained, result = run_session(job, [TrainingProgress(stem, training.steps), mirror])
+        trained, result = run_session(job, [TrainingProgress(stem, training.steps, baselines.bits), mirror])
     figures = {
         "heldout_bits": result.heldout_bits,
-        **measure_baselines(workspace.path(shards.folder), model.receptive_field),
+        "free_bits": result.free_bits,
         "num_parameters": result.num_parameters,
         "seconds": result.seconds,
     }
     with workspace.new_folder("models") as folder:
         shutil.copytree(trained, folder, dirs_exist_ok=True)
         digest = digest_folder(folder, [WEIGHTS, CARD])
-        write_json(folder / FIGURES, {**figures, "training": training.model_dump()})
+        facts = {"baselines": baselines.bits.model_dump(), "training": training.model_dump()}
+        write_json(folder / FIGURES, {**figures, **facts})
         shutil.copy(scratch / METRICS, folder / METRICS)
         if (scratch / SAMPLES).is_dir():
             shutil.copytree(scratch / SAMPLES, folder / SAMPLES)
         name = digest_folder(folder, [WEIGHTS, CARD, METRICS])  # other metrics, another folder
-        baselines = {kind: figures[f"{kind}_bits"] for kind in ("uniform", "unigram")}
-        plot_loss(read_metrics(folder / METRICS), baselines, folder / LOSS_CURVE)
+        plot_loss(read_metrics(folder / METRICS), baselines.bits.models, folder / LOSS_CURVE)
         return ModelRecord(digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures)
-
-
-def measure_baselines(shards: Path, receptive_field: int) -> dict[str, float]:
-    """Bits per sample of the simplest models, on the very samples that the network is scored on."""
-    levels = read_manifest(shards).quantization_channels
-    train_codes = scored_codes(load_runs(shards, "train"), 0)
-    heldout_codes = scored_codes(load_runs(shards, "heldout"), receptive_field)
-    return {
-        "uniform_bits": uniform_bits(levels),
-        "unigram_bits": unigram_bits(train_codes, heldout_codes, levels),
-    }

@@ -1,8 +1,13 @@
 """Progress is told in lines, with the time left."""
 
+import re
+
 import pytest
 
 from tasks.progress import Progress, TrainingProgress, clock
+from wavenet.evaluation.baselines import Baselines
+
+BASELINES = Baselines(uniform=8.0, unigram=5.0, order2=3.75, order4=3.5, unresolved=3.0)
 
 
 @pytest.mark.parametrize(
@@ -23,9 +28,10 @@ def test_the_first_and_the_last_line_are_always_told(capsys):
 
 
 def test_a_resumed_training_says_where_it_goes_on(capsys):
-    progress = TrainingProgress("drums", 100)
+    progress = TrainingProgress("drums", 100, BASELINES)
     progress.begin([{"step": 40, "train/bits_per_sample": 3.0, "train/scored_samples_per_second": 10.0}])
     progress.report({"step": 50, "train/bits_per_sample": 2.5, "train/scored_samples_per_second": 1000.0})
-    first, second = capsys.readouterr().err.splitlines()
+    beside, first, second = capsys.readouterr().err.splitlines()
+    assert "uniform 8.000, unigram 5.000, order2 3.750, order4 3.500" in beside
     assert first.split() == ["train", "drums", "goes", "on", "from", "40/100"]
-    assert "50/100  2.500 bits  1,000 samples/s" in second
+    assert re.search(r"50/100  2\.500 bits  [1-9]\S* steps/s  1,000 samples/s  0:00 left", second)

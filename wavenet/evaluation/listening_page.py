@@ -7,7 +7,7 @@ and no network, whatever comes from names or files is escaped, and the same page
 import base64
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 from wavenet.audio.io import read_audio
+from wavenet.evaluation.baselines import Baselines
 from wavenet.files import write_text
 
 TEMPLATE = Path(__file__).with_name("listening_page.html.j2")
@@ -28,8 +29,7 @@ class StemSection:
 
     stem: str
     heldout_bits: float
-    uniform_bits: float
-    unigram_bits: float
+    baselines: Baselines
     quantization_snr_db: float | None  # of the held-out audio; None where there is none
     train_seconds: float
     heldout_seconds: float
@@ -42,6 +42,7 @@ class StemSection:
     reference_mel: Path | None  # png
     loss_curve: Path  # png
     gain_db: float = 0.0  # in the mix; heard when all stems play together
+    on_the_way: Sequence[tuple[int, Path, Path]] = ()  # step, wav, png of takes while it learned
 
 
 @dataclass(frozen=True)

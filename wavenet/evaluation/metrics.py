@@ -9,6 +9,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.audio.quantization import Quantizer
+
 PART = 1 << 20
 
 
@@ -30,6 +32,19 @@ def unigram_bits(
         counts += np.bincount(part, minlength=quantization_channels)
     bits = -np.log2(counts / counts.sum())
     return float(bits[heldout].mean())
+
+
+def unresolved_bits(codes: NDArray[np.integer], quantizer: Quantizer) -> float:
+    """What levels leave open of a sample of 16 bits, in bits per sample, on the average of codes.
+
+    A level as wide as 2^k steps of 16-bit audio leaves k bits open, if all amplitudes in it are alike. Bits
+    of codes and these together are the price of the 16-bit sample, whatever the levels and the law: the
+    differential entropy of the waveform, plus 15. Below zero where levels are finer than 16 bits.
+    """
+    borders = (quantizer.table[1:].astype(np.float64) + quantizer.table[:-1]) / 2
+    widths = np.diff(np.concatenate([[-1.0], borders, [1.0]]))
+    occurs = np.bincount(codes.ravel(), minlength=len(widths)) / codes.size
+    return float(occurs @ (np.log2(np.maximum(widths, 2.0**-40)) + 15))
 
 
 def si_sdr(reference: NDArray[np.floating], estimate: NDArray[np.floating]) -> float:

@@ -21,6 +21,7 @@ from wavenet.data.shards.format import read_manifest
 from wavenet.errors import TrainingDivergedError, TrainingStoppedError
 from wavenet.model.wavenet import WaveNet, create_model
 from wavenet.training.checkpoint import Learner, copy_weights, load_checkpoint, save_checkpoint
+from wavenet.training.diagnosis import explain_divergence, explain_start, explain_stay
 from wavenet.training.learner import choose_loss, take_step
 from wavenet.training.likelihood import score_windows
 from wavenet.training.metrics import (
@@ -121,8 +122,10 @@ class _Training:
         self.config, self.folder, self.ranks = config, folder, ranks
         self.windows, self.heldout = windows, heldout
         self.transfer, self.reporters = transfer, reporters if ranks.leads else ()
+        self.levels = model.quantization_channels
         self.device = choose_device(self.config.device, ranks)
-        self.loss = choose_loss(self.config, self.device, choose_dtype(self.config.precision, self.device))
+        self.dtype = choose_dtype(self.config.precision, self.device)
+        self.loss = choose_loss(self.config, self.device, self.dtype)
         freeze_weights(model, self.config.freeze)
         model.to(self.device)
         optimizer = make_optimizer(model, self.config, transfer.loaded if transfer else ())
@@ -157,10 +160,11 @@ class _Training:
             self.progress, self._tell,
         )  # fmt: skip
         if not math.isfinite(bits) or not math.isfinite(norm):
-            raise TrainingDivergedError(
-                f"the loss became {bits} at step {step}; lower training.learning_rate "
-                f"(now {self.config.learning_rate:g}) or training.clip_norm"
-            )
+            bf16 = self.dtype == torch.bfloat16
+            model, asked = self.learner.model, (bits, norm, step)
+            raise TrainingDivergedError(explain_divergence(*asked, model, windows, self.config, bf16))
+        if step == 0:
+            self._tell_if(explain_start(bits, self.levels, self.transfer is not None))
         self.progress.step, self.progress.seconds = step + 1, self._seconds()
         self.progress.recent_bits = (*self.progress.recent_bits, bits)
         self._after_step(rate, norm)
@@ -174,9 +178,10 @@ class _Training:
     def _after_step(self, rate: float, norm: float) -> None:
         step = self.progress.step
         if self._is_due(step, self.config.log_every):
-            recent = self.progress.recent_bits
-            values = {TRAIN_BITS: sum(recent) / len(recent), LEARNING_RATE: rate, GRADIENT_NORM: norm}
+            recent = sum(self.progress.recent_bits) / len(self.progress.recent_bits)
+            values = {TRAIN_BITS: recent, LEARNING_RATE: rate, GRADIENT_NORM: norm}
             self._report({**values, SPEED: self._speed()})
+            self._tell_if(explain_stay(recent, self.levels, step, self.config))
             self.progress.recent_bits = ()
         if self._is_due(step, self.config.heldout_every):
             self._look(step)
@@ -234,6 +239,10 @@ class _Training:
         self.metrics.report(row)
         for reporter in self.reporters:
             reporter.report(row)
+
+    def _tell_if(self, message: str | None) -> None:
+        if message is not None:
+            self._tell(message)
 
     def _tell(self, message: str) -> None:
         for reporter in self.reporters:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet.evaluation.metrics import si_sdr, uniform_bits, unigram_bits
+from wavenet.audio.quantization import Quantizer
+from wavenet.evaluation.metrics import si_sdr, uniform_bits, unigram_bits, unresolved_bits
 
 
 def test_uniform_is_log2_of_levels():
@@ -31,6 +32,29 @@ def test_unigram_of_known_shares():
 
 def test_a_level_never_heard_in_training_has_a_finite_price():
     assert unigram_bits(np.zeros(98, int), np.array([1]), 2) == pytest.approx(np.log2(100))
+
+
+def test_sixteen_bit_levels_leave_nothing_open():
+    codes = np.random.default_rng(0).integers(1, 65535, 1000)
+    assert unresolved_bits(codes, Quantizer("linear", 65536)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("levels", "open_bits"), [(256, 8), (1024, 6), (16384, 2)])
+def test_fewer_linear_levels_leave_the_rest_of_sixteen_bits_open(levels, open_bits):
+    codes = np.random.default_rng(0).integers(1, levels - 1, 1000)
+    assert unresolved_bits(codes, Quantizer("linear", levels)) == pytest.approx(open_bits, abs=1e-5)
+
+
+@pytest.mark.parametrize("law", ["mu-law", "linear"])
+def test_noise_costs_the_same_sixteen_bits_through_any_levels(law):
+    """Its entropy in the codes and what they leave open make up the price of the waveform itself."""
+    noise = np.random.default_rng(0).normal(0, 0.05, 400_000)
+    entropy = 15 + 0.5 * np.log2(2 * np.pi * np.e * 0.05**2)
+    for levels in (64, 256, 1024):
+        quantizer = Quantizer(law, levels)
+        codes = quantizer.encode(noise)
+        whole = unigram_bits(codes, codes, levels) + unresolved_bits(codes, quantizer)
+        assert whole == pytest.approx(entropy, abs=0.25 if levels == 64 else 0.03)
 
 
 def orthogonal_noises():
