@@ -1,5 +1,6 @@
 """Generation: from a stem's model to a take."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +14,16 @@ from wavenet.audio.mulaw import Codes
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import GenerationConfig, num_generated_samples
 from wavenet.data.primes import Place, choose_places, context_and_continuation
-from wavenet.evaluation.plots import plot_mel
+from wavenet.evaluation.plots import plot_mel, plot_onsets
 from wavenet.files import digest_folder, write_json
 
 if TYPE_CHECKING:
     from wavenet.model.conditioning import Condition
     from wavenet.model.wavenet import WaveNet
 
-TAKE, TAKE_MEL = "take.wav", "take.png"
-REFERENCE, REFERENCE_MEL = "reference.wav", "reference.png"
+TAKE, REFERENCE = "take.wav", "reference.wav"
+MEL, ONSETS = ".png", "-onsets.png"
+"""Endings of the pictures beside a sound."""
 CARD = "take.json"
 
 
@@ -37,7 +39,7 @@ def choose_primes(
     }
 
 
-@cached_task(version="1", run_name="generate-{stem}")
+@cached_task(version="2", run_name="generate-{stem}")
 def generate(
     workspace: Workspace,
     stem: str,
@@ -77,7 +79,8 @@ def generate(
             if len(codes):
                 waveform = quantizer.decode(codes)
                 write_audio(folder / name, waveform, card.sample_rate)
-                plot_mel(waveform, card.sample_rate, (folder / name).with_suffix(".png"))
+                plot_mel(waveform, card.sample_rate, picture_of(folder / name, MEL))
+                plot_onsets(waveform, card.sample_rate, picture_of(folder / name, ONSETS))
         write_json(
             folder / CARD,
             {
@@ -96,6 +99,11 @@ def generate(
             num_samples=num_samples,
             has_reference=len(reference) > 0,
         )
+
+
+def picture_of(sound: Path, ending: str) -> Path:
+    """Where a picture of a sound lies: beside it."""
+    return sound.with_name(sound.stem + ending)
 
 
 def _condition(

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tasks.generate import REFERENCE, REFERENCE_MEL, TAKE, TAKE_MEL
+from tasks.generate import MEL, ONSETS, REFERENCE, TAKE, picture_of
 from tasks.mix import MIX, MIX_MEL
 from tasks.plan import BandPlan, PlannedTrack, StemOutcome
 from tasks.records import BaselinesRecord, MixRecord, ModelRecord, ShardsRecord, TakeRecord
@@ -126,9 +126,11 @@ def _section(workspace: Workspace, config: Config, stem: str, records: StemRecor
         num_parameters=records.model.num_parameters,
         receptive_field_seconds=mine.model.receptive_field / manifest.sample_rate,
         take=take / TAKE,
-        take_mel=take / TAKE_MEL,
+        take_mel=picture_of(take / TAKE, MEL),
+        take_onsets=picture_of(take / TAKE, ONSETS),
         reference=take / REFERENCE if heard else None,
-        reference_mel=take / REFERENCE_MEL if heard else None,
+        reference_mel=picture_of(take / REFERENCE, MEL) if heard else None,
+        reference_onsets=picture_of(take / REFERENCE, ONSETS) if heard else None,
         loss_curve=model / LOSS_CURVE,
         gain_db=config.mix.gains_db.get(stem, 0.0),
         on_the_way=_on_the_way(model),

@@ -38,8 +38,10 @@ class StemSection:
     receptive_field_seconds: float
     take: Path  # wav, generated
     take_mel: Path  # png
+    take_onsets: Path  # png
     reference: Path | None  # wav: real held-out audio as its codes sound, the codec's ceiling
     reference_mel: Path | None  # png
+    reference_onsets: Path | None  # png
     loss_curve: Path  # png
     gain_db: float = 0.0  # in the mix; heard when all stems play together
     on_the_way: Sequence[tuple[int, Path, Path]] = ()  # step, wav, png of takes while it learned

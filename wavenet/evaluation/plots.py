@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.audio.onsets import find_onsets
 from wavenet.files import new_folder, sync_file, sync_folder
 from wavenet.training.metrics import FINAL_BITS, HELDOUT_BITS, STEP, TRAIN_BITS, Row
 
@@ -38,6 +39,7 @@ LOUDNESS_COLORS = ("#ffffff", "#cfdce8", "#7fa0c2", "#2f5688", "#0c1533")  # qui
 WINDOW_SECONDS = 0.064
 NUM_MELS, NUM_COLUMNS = 96, 480
 FLOOR_DB = -90.0
+ONSETS_TO_DB = 30.0
 PITCHES_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
 
 LABEL_GAP = 0.09
@@ -85,6 +87,26 @@ def plot_mel(waveform: NDArray[np.floating], sample_rate: int, path: Path) -> No
     axes.set_xlabel("seconds")
     _scale_pitch(axes, sample_rate)
     _add_scale(figure, axes, image)
+    _save_figure(figure, path)
+
+
+def plot_onsets(waveform: NDArray[np.floating], sample_rate: int, path: Path) -> None:
+    """Draw as a PNG how sharply each moment begins, in dB, with a mark on each onset and their rate.
+
+    waveform: (time,) float, full scale = 1, any length. The scale goes to 30 dB at least, so that pictures
+    of quiet and of lively takes can be compared.
+    """
+    onsets = find_onsets(waveform, sample_rate)
+    seconds = max(len(waveform), 1) / sample_rate
+    figure, axes = _new_figure()
+    axes.plot(np.arange(len(onsets.strength)) * onsets.frame_seconds, onsets.strength,
+              color=HELDOUT_COLOR, linewidth=0.8)  # fmt: skip
+    heights = onsets.strength[np.rint(onsets.seconds / onsets.frame_seconds).astype(int)]
+    axes.plot(onsets.seconds, heights, color=TRAIN_COLOR, linestyle="", marker="v", markersize=3)
+    axes.set_xlim(0, seconds)
+    axes.set_ylim(0, max(ONSETS_TO_DB, 1.08 * float(onsets.strength.max(initial=0))))
+    axes.set_xlabel(f"seconds; {len(onsets.seconds)} onsets, {len(onsets.seconds) / seconds:.1f} a second")
+    axes.set_ylabel("rise in dB")
     _save_figure(figure, path)
 
 

@@ -25,7 +25,7 @@ from wavenet.evaluation.listening_page import (
     format_share,
     write_listening_page,
 )
-from wavenet.evaluation.plots import plot_loss, plot_mel
+from wavenet.evaluation.plots import plot_loss, plot_mel, plot_onsets
 
 SAMPLE_RATE = 8000
 NASTY = "\"bass\" & 'sub' <script>alert(1)</script> Контрабас"
@@ -66,6 +66,7 @@ BASELINES = Baselines(uniform=8.0, unigram=5.0, order2=3.75, order4=3.5, unresol
 
 def create_section(folder: Path, stem: str, with_reference: bool) -> StemSection:
     take, take_mel = write_clip(folder, f"take-{with_reference}")
+    plot_onsets(np.zeros(100), SAMPLE_RATE, folder / "onsets.png")
     reference, reference_mel = write_clip(folder, "reference") if with_reference else (None, None)
     loss_curve = folder / "loss.png"
     plot_loss([], {"uniform": 8.0}, loss_curve)
@@ -73,7 +74,8 @@ def create_section(folder: Path, stem: str, with_reference: bool) -> StemSection
         stem, heldout_bits=2.95, baselines=BASELINES, quantization_snr_db=37.4,
         train_seconds=1450.0, heldout_seconds=361.5, steps=1200, num_parameters=96320,
         receptive_field_seconds=0.128, take=take, take_mel=take_mel, reference=reference,
-        reference_mel=reference_mel, loss_curve=loss_curve,
+        reference_mel=reference_mel, loss_curve=loss_curve, take_onsets=folder / "onsets.png",
+        reference_onsets=folder / "onsets.png" if with_reference else None,
     )  # fmt: skip
 
 
@@ -116,7 +118,7 @@ def test_every_clip_has_a_player_and_every_player_a_name(page, tmp_path):
 
 def test_every_picture_has_a_description(page, tmp_path):
     pictures = read(page, tmp_path).all("img")
-    assert len(pictures) == 1 + 3 + 2
+    assert len(pictures) == 1 + 5 + 3
     assert all(picture["alt"] for picture in pictures)
 
 
@@ -273,7 +275,7 @@ def test_a_browser_plays_every_clip_and_shows_every_picture(page, tmp_path):
     (tmp_path / "page.html").write_text(probed, encoding="utf-8")
     body = next(iter(PageReader(open_in_chromium(tmp_path / "page.html", tmp_path / "profile")).all("body")))
     assert [float(seconds) for seconds in (body["data-durations"] or "").split()] == [0.5] * 4
-    assert (body["data-pictures"] or "").split() == ["840"] * 6
+    assert (body["data-pictures"] or "").split() == ["840"] * 9
     assert body["data-band"] == "shown"
 
 

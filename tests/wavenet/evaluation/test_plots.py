@@ -70,6 +70,20 @@ def test_louder_sounds_leave_more_ink(tmp_path):
     assert read_png(tmp_path / "loud.png").mean() < read_png(tmp_path / "quiet.png").mean() - 0.1
 
 
+@pytest.mark.parametrize("num_samples", [0, 1, 400, 40_000])
+def test_onsets_of_any_length_are_drawn_without_a_warning(tmp_path, num_samples):
+    plots.plot_onsets(tone(num_samples / 16000, 16000), 16000, tmp_path / "onsets.png")
+    assert share_of_ink(read_png(tmp_path / "onsets.png")) > 0
+
+
+def test_hits_leave_more_ink_than_a_hum(tmp_path):
+    hits = np.zeros(32_000, np.float32)
+    hits[4000::8000] = 1
+    for name, waveform in (("hits", hits), ("hum", 0.1 * tone(2, 16000))):
+        plots.plot_onsets(waveform, 16000, tmp_path / f"{name}.png")
+    assert read_png(tmp_path / "hits.png").mean() < read_png(tmp_path / "hum.png").mean()
+
+
 def test_loss_plot_is_readable(tmp_path):
     plot_loss(TRAINING, BASELINES, tmp_path / "loss.png")
     assert 0.01 < share_of_ink(read_png(tmp_path / "loss.png")) < 0.2
