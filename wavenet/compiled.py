@@ -30,6 +30,17 @@ def compile_loop(fastmath: set[str] | bool = False) -> Callable[[Callable], Any]
     return compile_function
 
 
+def compile_part(fastmath: set[str] | bool = False, inline: bool = False) -> Callable[[Callable], Any]:
+    """Decorate a function that compiled loops alone call: it is kept with them, and not by itself.
+
+    It makes no arrays, and so counts no references, which takes longer than a short loop. inline: written
+    out where it is called, as arrays take long to hand over; it then has its caller's fastmath.
+    """
+    return numba.njit(
+        nogil=True, error_model="numpy", fastmath=fastmath, _nrt=False, inline="always" if inline else "never"
+    )
+
+
 HALF = np.float32(0.5)
 # Eigen's rational approximation of tanh: odd over even powers, within 3e-7, one from the limit on
 TANH_LIMIT = np.float32(7.90531110763549805)

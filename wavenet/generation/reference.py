@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from wavenet.generation.sampling import choose_next
+from wavenet.generation.sampling import PLAINLY, Choice, choose_next
 from wavenet.generation.telling import list_tellings, tell
 from wavenet.model.conditioning import Condition
 from wavenet.model.layers import ResidualLayer
@@ -146,7 +146,7 @@ def generate_codes(
     model: WaveNet,
     context: NDArray[np.integer],
     uniforms: NDArray[np.float64],
-    temperature: float = 1.0,
+    choice: Choice = PLAINLY,
     condition: Condition | None = None,
     guidance: float = 1.0,
 ) -> Iterator[NDArray[np.int64]]:
@@ -158,6 +158,6 @@ def generate_codes(
     """
     network = GuidedWaveNet(model, context, condition, guidance)
     for row in uniforms:
-        codes = choose_next(model, network.outputs, row, temperature)
+        codes = choose_next(model, network.outputs, row, choice)
         yield codes
         network.step(codes)

@@ -4,43 +4,101 @@ The invariant: one uniform a sample and stream, drawn ahead, so that every way o
 makes the same choice from the same numbers.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from wavenet.errors import ConfigError
 from wavenet.model.layers import is_mixture
 from wavenet.model.outputs import LEAST_LOG_SCALE, PARAMETERS_A_LOGISTIC
 from wavenet.model.wavenet import WaveNet
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How a code is chosen from a distribution over levels.
+
+    temperature: above 0; logits are divided by it, so that below 1 likely levels become likelier. top_k: the
+    likeliest levels that may be chosen, all if 0. top_p: of these, the likeliest that together have this
+    share of the probability at the temperature, at least one (nucleus sampling: Holtzman et al. 2020). Of
+    levels as likely as each other the lower comes first. Raises ConfigError on values out of range.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ConfigError(f"temperature is {self.temperature}; expected a number above 0")
+        if self.top_k < 0:
+            raise ConfigError(f"top_k is {self.top_k}; expected 0, for all levels, or how many may be chosen")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p is {self.top_p}; expected a share of the probability, above 0 up to 1")
+
+    @property
+    def narrows(self) -> bool:
+        """Whether some levels may not be chosen."""
+        return self.top_k > 0 or self.top_p < 1
+
+    def check_model(self, model: WaveNet) -> None:
+        """Raises ConfigError where a model's outputs know no single levels to leave out."""
+        if self.narrows and is_mixture(model.config):
+            raise ConfigError(
+                "top_k and top_p leave out levels, which a mixture of logistics has not one by one; lower "
+                "the temperature instead, or train with model.output=softmax"
+            )
+
+
+PLAINLY = Choice()
+
+
 def draw_uniforms(num_samples: int, num_streams: int, seed: int) -> NDArray[np.float64]:
     """(num_samples, num_streams) in [0, 1). A stream's numbers do not depend on how many there are."""
-    streams = [np.random.default_rng([seed, stream]).random(num_samples) for stream in range(num_streams)]
-    return np.stack(streams, axis=1)
+    return np.stack([source.random(num_samples) for source in make_sources(num_streams, seed)], axis=1)
+
+
+def make_sources(num_streams: int, seed: int) -> list[np.random.Generator]:
+    """What each stream's uniforms are drawn from, in order."""
+    return [np.random.default_rng([seed, stream]) for stream in range(num_streams)]
 
 
 def choose_next(
-    model: WaveNet, outputs: NDArray[np.floating], uniforms: NDArray[np.float64], temperature: float = 1.0
+    model: WaveNet, outputs: NDArray[np.floating], uniforms: NDArray[np.float64], choice: Choice = PLAINLY
 ) -> NDArray[np.int64]:
     """Codes, (streams,), from a model's outputs, (streams, outputs), whatever kind they are."""
     if is_mixture(model.config):
-        return choose_logistic_codes(outputs, uniforms, model.quantization_channels, temperature)
-    return choose_codes(outputs, uniforms, temperature)
+        return choose_logistic_codes(outputs, uniforms, model.quantization_channels, choice.temperature)
+    return choose_codes(outputs, uniforms, choice)
 
 
 def choose_codes(
-    logits: NDArray[np.floating], uniforms: NDArray[np.float64], temperature: float = 1.0
+    logits: NDArray[np.floating], uniforms: NDArray[np.float64], choice: Choice = PLAINLY
 ) -> NDArray[np.int64]:
     """Invert the cumulative distribution at each uniform.
 
     logits: (streams, levels); uniforms: (streams,) in [0, 1). Returns (streams,) codes: the first
     whose cumulative probability exceeds the uniform.
     """
-    scaled = logits.astype(np.float64) / temperature
+    scaled = logits.astype(np.float64) / choice.temperature
     weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    if choice.narrows:
+        weights = np.stack([narrow(row, choice.top_k, choice.top_p) for row in weights])
     cumulative = np.cumsum(weights, axis=1)
     chosen = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=1)
     return np.minimum(chosen, logits.shape[1] - 1)
+
+
+def narrow(weights: NDArray[np.float64], top_k: int, top_p: float) -> NDArray[np.float64]:
+    """Weights of levels, (levels,), with those at 0 that `Choice` leaves out."""
+    order = np.argsort(-weights, kind="stable")[: top_k or len(weights)]
+    before = np.cumsum(weights[order]) - weights[order]
+    kept = order[before < top_p * weights[order].sum()]
+    narrowed = np.zeros_like(weights)
+    narrowed[kept] = weights[kept]
+    return narrowed
 
 
 def choose_logistic_codes(

@@ -51,8 +51,8 @@ class TakeWriter:
             asked = (place, model.receptive_field, self.num_samples)
             context, _ = context_and_continuation(self.shards, *asked)
             condition = continuation_condition(self.shards, model.form, *asked)
-        blocks = generate(model, context[None], self.num_samples, condition=condition, seed=seed)
-        waveform = self.quantizer.decode(np.concatenate([block[0] for block in blocks]))
+        (codes,) = generate(model, context[None], self.num_samples, condition=condition, seed=seed)
+        waveform = self.quantizer.decode(codes)
         wav = folder / f"seed-{seed}.wav"
         write_audio(wav, waveform, self.manifest.sample_rate)
         plot_mel(waveform, self.manifest.sample_rate, wav.with_suffix(".png"))

@@ -1,19 +1,31 @@
 """The compiled kernel against the plain oracle, and what the engine promises of a stream."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from tests.wavenet.model.variants import VARIANTS, make_condition, make_variant
+from wavenet.compiled import sigmoid, tanh
 from wavenet.config import ModelConfig
 from wavenet.errors import ConfigError, IncompatibleDataError
-from wavenet.generation.engine import generate
-from wavenet.generation.kernels import cpu
-from wavenet.generation.reference import CachedWaveNet, GuidedWaveNet, generate_codes
-from wavenet.generation.sampling import choose_codes, choose_logistic_codes, choose_next, draw_uniforms
+from wavenet.generation import processor
+from wavenet.generation.engine import Player, generate, generate_blocks
+from wavenet.generation.kernels.band import begin_band
+from wavenet.generation.kernels.choice import choose_code, choose_logistic_code, exp, make_room
+from wavenet.generation.kernels.network import pack_network
+from wavenet.generation.reference import GuidedWaveNet, generate_codes
+from wavenet.generation.sampling import (
+    Choice,
+    choose_codes,
+    choose_logistic_codes,
+    choose_next,
+    draw_uniforms,
+)
 from wavenet.model.conditioning import Condition
 from wavenet.model.outputs import negative_log_likelihood
 from wavenet.model.wavenet import WaveNet
@@ -61,10 +73,6 @@ def make_context(model: WaveNet, num_streams: int = 1, spare: int = 3) -> np.nda
     return np.random.default_rng(7).integers(0, model.quantization_channels, (num_streams, length))
 
 
-def join(blocks: Iterator[np.ndarray]) -> np.ndarray:
-    return np.concatenate(list(blocks), axis=1)
-
-
 def tell(model: WaveNet, context: np.ndarray, num_samples: int) -> Condition | None:
     """Something of all that the network can be told, other for each stream, for as long as it plays."""
     if not model.form:
@@ -97,34 +105,56 @@ def assert_same_choices(
         network.step(expected)
 
 
+BACKENDS = {
+    "plain loops": {"WAVEBAND_INSTRUCTIONS": "plain"},
+    "vectors": {},
+}
+"""Settings of the processor under which fp32 is compiled."""
+
+
+@pytest.fixture(params=BACKENDS)
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Player:
+    """A player of compiled kernels in float32, by vectors and with fast instructions switched off."""
+    for name, value in BACKENDS[request.param].items():
+        monkeypatch.setenv(name, value)
+    return Player()
+
+
+@pytest.fixture(params=["compiled", "reference"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.mark.parametrize("shape", SHAPES)
-def test_numba_codes_equal_reference_codes(shape: str) -> None:
+def test_compiled_codes_equal_reference_codes(shape: str, compiled: Player) -> None:
     model = make_model(*SHAPES[shape])
     context, uniforms = make_context(model), draw_uniforms(2000, 1, seed=3)
-    codes = join(generate(model, context, 2000, seed=3, backend="numba"))[0]
+    codes = generate(model, context, 2000, seed=3, player=compiled)[0]
     assert len(np.unique(codes)) > 10, "the models of this test should have something to choose from"
     assert_same_choices(model, GuidedWaveNet(model, context), uniforms[:, 0], codes)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_numba_codes_equal_reference_codes_for_every_kind_of_network(variant: str, guidance: float) -> None:
+def test_compiled_codes_equal_reference_codes_for_every_kind_of_network(
+    variant: str, guidance: float, compiled: Player
+) -> None:
     model = make_variant(variant).eval()
     context, uniforms = make_context(model), draw_uniforms(400, 1, seed=3)
     told = tell(model, context, 400)
-    codes = join(generate(model, context, 400, condition=told, guidance=guidance, seed=3, backend="numba"))[0]
+    player = replace(compiled, guidance=guidance)
+    codes = generate(model, context, 400, condition=told, seed=3, player=player)[0]
     assert len(np.unique(codes)) > 10, "the models of this test should have something to choose from"
     assert_same_choices(model, GuidedWaveNet(model, context, told, guidance), uniforms[:, 0], codes)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
 @pytest.mark.parametrize("variant", ["logistics", "labels and features", "all at once"])
 def test_what_is_played_is_drawn_from_the_whole_forward(variant: str, backend: str) -> None:
     model = make_variant(variant).eval()
     context, uniforms = make_context(model, num_streams=2), draw_uniforms(200, 2, seed=3)
     told = tell(model, context, 200)
-    codes = join(generate(model, context, 200, condition=told, seed=3, backend=backend))
-    heard = torch.from_numpy(np.concatenate([context, codes[:, :-1]], axis=1))
+    codes = generate(model, context, 200, condition=told, seed=3, player=Player(backend=backend))
+    heard = torch.from_numpy(np.concatenate([context, codes[:, :-1]], axis=1).astype(np.int64))
     with torch.no_grad():
         outputs = model(heard, told)[:, :, 3:].numpy()  # 3 codes more than the receptive field
     expected = [choose_next(model, outputs[:, :, t], uniforms[t]) for t in range(200)]
@@ -139,35 +169,78 @@ def make_networks() -> Iterator[tuple[str, WaveNet]]:
 
 
 NETWORKS = dict(make_networks())
+TOLERANCES = {"fp32": 1e-4, "bf16": 0.01, "int8": 0.03}
+"""Of the standard deviation of logits of random networks, where it is above 1."""
+
+
+def said(model: WaveNet, precision: str, num_streams: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """What a kernel and the whole forward say of 300 given codes, (samples, streams, outputs)."""
+    past = model.receptive_field
+    codes = make_context(model, num_streams, spare=300)
+    told = tell(model, codes, 1)
+    (part,) = begin_band(model, codes[:, :past], told, 1.0, precision, 1)
+    outputs = part.score(codes[:, past:])
+    with torch.no_grad():
+        expected = model(torch.from_numpy(codes), told)[:, :, :-1].permute(2, 0, 1).numpy()
+    return outputs, expected
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_kernel_outputs_equal_the_whole_forward(name: str) -> None:
-    model = NETWORKS[name]
-    past = model.receptive_field
-    context = make_context(model, spare=300)
-    told = tell(model, context, 1)
-    weights = cpu.pack_weights(model)
-    state = cpu.begin_stream(model, weights, context[0, :past], told)
-    outputs = [state.outputs.copy()]
-    for code in context[0, past:]:
-        cpu.take_sample(weights, state, code)
-        outputs.append(state.outputs.copy())
-    with torch.no_grad():
-        expected = model(torch.from_numpy(context), told)[0].T.numpy()
+def test_kernel_outputs_equal_the_whole_forward(name: str, compiled: Player) -> None:
+    outputs, expected = said(NETWORKS[name], compiled.precision)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-4)
 
 
-def test_kernel_chooses_as_sampling_does() -> None:
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_lower_precisions_say_nearly_the_same(name: str, precision: str) -> None:
+    if precision not in processor.list_precisions():
+        pytest.skip(f"no {precision} on this processor")
+    outputs, expected = said(NETWORKS[name], precision, num_streams=5)
+    error = np.sqrt(np.square(outputs - expected).mean())
+    assert 0 < error < TOLERANCES[precision] * max(1, expected.std())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("num_streams", [2, 4, 5, 9])
+def test_streams_that_share_weights_say_what_each_says_alone(precision: str, num_streams: int) -> None:
+    if precision not in processor.list_precisions():
+        pytest.skip(f"no {precision} on this processor")
+    model = NETWORKS["variant: all at once"]
+    codes = make_context(model, num_streams, spare=40)
+    told = tell(model, codes, 1)
+    assert told is not None
+    (together,) = begin_band(model, codes[:, : model.receptive_field], told, 1.0, precision, 1)
+    outputs = together.score(codes[:, model.receptive_field :])
+    for row in range(num_streams):
+        own = slice(row, row + 1)
+        (alone,) = begin_band(model, codes[own, : model.receptive_field], told.select(own), 1.0, precision, 1)
+        np.testing.assert_array_equal(alone.score(codes[own, model.receptive_field :]), outputs[:, own])
+
+
+CHOICES = [
+    Choice(),
+    Choice(temperature=0.1),
+    Choice(temperature=3.0),
+    Choice(top_k=1),
+    Choice(top_k=5),
+    Choice(top_p=0.5),
+    Choice(temperature=1.5, top_k=20, top_p=0.8),
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_kernel_chooses_as_sampling_does(choice: Choice) -> None:
     rng = np.random.default_rng(0)
     logits = (4 * rng.standard_normal((500, 64))).astype(np.float32)
+    logits[:50] = np.round(logits[:50])  # some are as likely as each other
     uniforms = np.concatenate([rng.random(498), [0.0, np.nextafter(1.0, 0.0)]])
-    for temperature in (0.1, 1.0, 3.0):
-        chosen = [
-            cpu.choose_code(row, uniform, temperature, np.empty(64))
-            for row, uniform in zip(logits, uniforms, strict=True)
-        ]
-        np.testing.assert_array_equal(chosen, choose_codes(logits, uniforms, temperature))
+    room = make_room(64)
+    chosen = [
+        choose_code(row, uniform, choice.temperature, choice.top_k, choice.top_p, 64, room)
+        for row, uniform in zip(logits, uniforms, strict=True)
+    ]
+    np.testing.assert_array_equal(chosen, choose_codes(logits, uniforms, choice))
 
 
 @pytest.mark.parametrize("levels", [2, 256, 65536])
@@ -178,27 +251,26 @@ def test_kernel_chooses_from_a_mixture_as_sampling_does(levels: int) -> None:
     uniforms = np.concatenate([rng.random(498), [0.0, np.nextafter(1.0, 0.0)]])
     for temperature in (0.1, 1.0, 3.0):
         chosen = [
-            cpu.choose_logistic_code(row, uniform, levels, temperature, np.empty(15))
+            choose_logistic_code(row, uniform, levels, temperature, 5, make_room(15))
             for row, uniform in zip(outputs, uniforms, strict=True)
         ]
         np.testing.assert_array_equal(chosen, choose_logistic_codes(outputs, uniforms, levels, temperature))
 
 
-def test_kernel_gates_equal_numpy() -> None:
+def test_kernel_gates_and_powers_equal_numpy() -> None:
     x = np.linspace(-30, 30, 20001, dtype=np.float32)
-    tanh = np.array([cpu.tanh(value) for value in x])
-    sigmoid = np.array([cpu.sigmoid(value) for value in x])
     exact = x.astype(np.float64)
-    np.testing.assert_allclose(tanh, np.tanh(exact), rtol=0, atol=5e-7)
-    np.testing.assert_allclose(sigmoid, 1 / (1 + np.exp(-exact)), rtol=0, atol=5e-7)
+    np.testing.assert_allclose([tanh(value) for value in x], np.tanh(exact), rtol=0, atol=5e-7)
+    np.testing.assert_allclose([sigmoid(value) for value in x], 1 / (1 + np.exp(-exact)), rtol=0, atol=5e-7)
+    powers = np.linspace(-699, 0, 20001)
+    np.testing.assert_allclose([exp(power) for power in powers], np.exp(powers), rtol=3e-9)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_each_stream_plays_from_its_own_context_and_uniforms(backend: str) -> None:
     model = make_model(*SMALL)
     contexts, uniforms = make_context(model, num_streams=3), draw_uniforms(100, 3, seed=3)
     contexts[2] = contexts[1]
-    codes = join(generate(model, contexts, 100, seed=3, backend=backend))
+    codes = generate(model, contexts, 100, seed=3, player=Player(backend=backend))
     for stream in range(3):
         own = slice(stream, stream + 1)
         expected = np.stack(list(generate_codes(model, contexts[own], uniforms[:, own])), axis=1)
@@ -209,17 +281,21 @@ def test_each_stream_plays_from_its_own_context_and_uniforms(backend: str) -> No
 PLAYERS = {"plain": (NETWORKS["kernel 2"], 1.0), "guided": (NETWORKS["variant: all at once"], 2.0)}
 
 
-def play(player: str, num_streams: int, chosen: int, num_samples: int = 120, **options) -> list[np.ndarray]:
+def play(
+    player: str, num_streams: int, chosen: int, num_samples: int = 120, *, block: int = 4096, **how: Any
+) -> list[np.ndarray]:
     """Blocks of the first of num_streams; a stream has its context and condition however many play."""
     model, guidance = PLAYERS[player]
     context = make_context(model, num_streams)
     told = tell(model, context, num_samples)
     if told is not None:
         told = told.select(slice(chosen))
-    return list(generate(model, context[:chosen], num_samples, condition=told, guidance=guidance, **options))
+    plays = Player(guidance=guidance, **how)
+    return list(
+        generate_blocks(model, context[:chosen], num_samples, condition=told, player=plays, block=block)
+    )
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
 @pytest.mark.parametrize("player", PLAYERS)
 def test_block_size_does_not_change_the_codes(player: str, backend: str) -> None:
     (whole,) = play(player, 2, 2, backend=backend, block=1000)
@@ -229,7 +305,6 @@ def test_block_size_does_not_change_the_codes(player: str, backend: str) -> None
         np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
 @pytest.mark.parametrize("player", PLAYERS)
 def test_other_streams_do_not_change_a_stream(player: str, backend: str) -> None:
     (together,) = play(player, 5, 5, backend=backend)
@@ -239,24 +314,52 @@ def test_other_streams_do_not_change_a_stream(player: str, backend: str) -> None
     assert len({stream.tobytes() for stream in together}) == 5
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("player", PLAYERS)
-def test_threads_do_not_change_a_stream(player: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    takes = []
-    for num_threads in (1, 4):
-        monkeypatch.setattr(torch, "get_num_threads", lambda n=num_threads: n)
-        takes.append(np.concatenate(play(player, 4, 4, 500, block=50), axis=1))
-    np.testing.assert_array_equal(*takes)
+def test_threads_do_not_change_a_stream(player: str, precision: str) -> None:
+    if precision not in processor.list_precisions():
+        pytest.skip(f"no {precision} on this processor")
+    one, *others = (
+        np.concatenate(play(player, 5, 5, 500, block=50, threads=threads, precision=precision), axis=1)
+        for threads in (1, 2, 4, 9)
+    )
+    for other in others:
+        np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("name", ["kernel 3", "variant: all at once", "variant: skips side by side"])
+def test_a_take_that_goes_on_from_its_own_end_plays_what_it_would_have_played(
+    name: str, precision: str
+) -> None:
+    if precision not in processor.list_precisions():
+        pytest.skip(f"no {precision} on this processor")
+    model, player = NETWORKS[name], Player(precision=precision)
+    context = make_context(model, num_streams=2)
+    told = tell(model, context, 600)
+    whole = generate(model, context, 600, condition=told, seed=4, player=player)
+    for played in (1, 37, 300):
+        heard = np.concatenate([context, whole[:, :played]], axis=1)
+        rest = np.concatenate(
+            list(
+                generate_blocks(
+                    model, heard, 600 - played, condition=told, seed=4, player=player, passed=played
+                )
+            ),
+            axis=1,
+        )
+        np.testing.assert_array_equal(rest, whole[:, played:])
+
+
 @pytest.mark.parametrize("variant", ["labels and features", "all at once"])
 def test_guidance_1_is_as_told_and_0_as_if_told_nothing(variant: str, backend: str) -> None:
     model = make_variant(variant).eval()
     context = make_context(model, num_streams=2)
     told = tell(model, context, 100)
 
-    def take(condition: Condition | None, **options: float) -> np.ndarray:
-        return join(generate(model, context, 100, condition=condition, backend=backend, **options))
+    def take(condition: Condition | None, guidance: float = 1.0) -> np.ndarray:
+        player = Player(backend=backend, guidance=guidance)
+        return generate(model, context, 100, condition=condition, player=player)
 
     as_told, nothing = take(told), take(None)
     np.testing.assert_array_equal(take(told, guidance=1), as_told)
@@ -277,10 +380,8 @@ def test_what_is_told_of_a_frame_is_heard_from_the_first_sample_it_is_told_of() 
     parting = []
     for seed in range(20):
         one, other = (
-            join(
-                generate(
-                    model, context, 300, seed=seed, condition=Condition(told.labels, frames, told.frame_index)
-                )
+            generate(
+                model, context, 300, seed=seed, condition=Condition(told.labels, frames, told.frame_index)
             )
             for frames in (told.frames, changed)
         )
@@ -291,7 +392,7 @@ def test_what_is_told_of_a_frame_is_heard_from_the_first_sample_it_is_told_of() 
 def test_same_seed_plays_the_same_and_another_does_not() -> None:
     model = make_model(*SMALL)
     context = make_context(model, num_streams=2)
-    first, again, other = (join(generate(model, context, 300, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (generate(model, context, 300, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any(axis=1).all()
 
@@ -299,34 +400,47 @@ def test_same_seed_plays_the_same_and_another_does_not() -> None:
 def test_only_the_receptive_field_of_the_context_counts() -> None:
     model = make_model(*SMALL)
     context = make_context(model, spare=50)
-    longer, shorter = (join(generate(model, part, 300)) for part in (context, context[:, 50:]))
+    longer, shorter = (generate(model, part, 300) for part in (context, context[:, 50:]))
     np.testing.assert_array_equal(longer, shorter)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_lower_temperature_lowers_the_entropy(backend: str) -> None:
     model = make_model(*SMALL)
     entropies = []
     for temperature in (2.0, 1.0, 0.3):
-        codes = join(generate(model, make_context(model), 1000, temperature=temperature, backend=backend))
+        player = Player(Choice(temperature), backend=backend)
+        codes = generate(model, make_context(model), 1000, player=player)
         share = np.bincount(codes[0]) / codes.size
         entropies.append(-np.sum(share[share > 0] * np.log2(share[share > 0])))
     assert all(lower < higher - 0.2 for higher, lower in pairwise(entropies)), entropies
 
 
+def test_the_likeliest_level_alone_is_the_same_whatever_is_drawn(backend: str) -> None:
+    model = make_model(*SMALL)
+    player = Player(Choice(top_k=1), backend=backend)
+    one, other = (generate(model, make_context(model), 100, seed=seed, player=player) for seed in (1, 2))
+    np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(("shape", "dtype"), [("kernel 3", np.uint8), ("kernel 2, odd widths", np.uint16)])
 def test_codes_have_the_type_of_their_levels(shape: str, dtype: type) -> None:
     model = make_model(*SHAPES[shape])
-    (codes,) = generate(model, make_context(model), 200)
-    assert codes.dtype == dtype
-    assert codes.max() < model.quantization_channels
+    for num_samples in (200, 0):
+        codes = generate(model, make_context(model), num_samples)
+        assert codes.dtype == dtype
+        assert codes.shape == (1, num_samples)
+        assert codes.max(initial=0) < model.quantization_channels
 
 
-def test_diverged_weights_give_codes_in_range() -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("choice", [Choice(), Choice(top_k=3, top_p=0.5)], ids=str)
+def test_diverged_weights_give_codes_in_range(precision: str, choice: Choice) -> None:
+    if precision not in processor.list_precisions():
+        pytest.skip(f"no {precision} on this processor")
     model = make_model(*SMALL)
     with torch.no_grad():
         model.layers[0].dilated.weight[:] = float("nan")
-    codes = join(generate(model, make_context(model), 200))
+    codes = generate(model, make_context(model), 200, player=Player(choice, precision=precision))
     assert codes.max() < model.quantization_channels
 
 
@@ -335,52 +449,65 @@ def test_diverged_mixtures_give_codes_in_range() -> None:
     for value in (float("nan"), 1e30):
         with torch.no_grad():
             model.head.logits.weight[:] = value
-        codes = join(generate(model, make_context(model), 200))
+        codes = generate(model, make_context(model), 200)
         assert codes.max() < model.quantization_channels
 
 
-@pytest.mark.parametrize("variant", ["labels and features", "all at once"])
-def test_packed_weights_do_not_follow_the_model(variant: str) -> None:
-    model = make_variant(variant).eval()
-    weights = cpu.pack_weights(model)
-    before = [np.copy(field) for field in weights]
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_packed_weights_do_not_follow_the_model(precision: str) -> None:
+    model = make_variant("all at once").eval()
+    network = pack_network(model, precision)
+    before = [np.copy(part) for field in network for part in (field if isinstance(field, tuple) else [field])]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2)
-    for field, copy in zip(weights, before, strict=True):
-        np.testing.assert_array_equal(field, copy)
-    assert (cpu.pack_weights(model).dilated != weights.dilated).any()
-
-
-def test_cached_state_is_the_oracles() -> None:
-    model = make_model(*SMALL)
-    context = make_context(model)
-    state = cpu.begin_stream(model, cpu.pack_weights(model), context[0])
-    cache = CachedWaveNet(model, context)
-    np.testing.assert_array_equal(state.outputs, cache.outputs[0])
-    np.testing.assert_array_equal(state.queues, np.concatenate([queue[:, 0] for queue in cache.queues]))
+    after = [part for field in network for part in (field if isinstance(field, tuple) else [field])]
+    for one, copy in zip(after, before, strict=True):
+        np.testing.assert_array_equal(one, copy)
+    assert (pack_network(model, precision).embedding != network.embedding).any()
 
 
 def test_too_short_a_context_is_refused_at_once() -> None:
     model = make_model(*SMALL)
     short = np.zeros((2, model.receptive_field - 1), np.uint8)
     with pytest.raises(IncompatibleDataError, match=r"shape \(2, 62\).*at least 63 codes"):
-        generate(model, short, 10)
+        generate_blocks(model, short, 10)
 
 
-def test_unknown_backend_and_bad_temperature_are_refused_at_once() -> None:
-    model = make_model(*SMALL)
-    with pytest.raises(ConfigError, match="backend 'triton' is unknown; expected auto, numba, reference"):
-        generate(model, make_context(model), 10, backend="triton")
-    with pytest.raises(ConfigError, match="temperature is 0"):
-        generate(model, make_context(model), 10, temperature=0)
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Player(backend="triton"), "backend 'triton' is unknown; expected auto, compiled, reference"),
+        (lambda: Player(precision="fp16"), "precision 'fp16' is unknown; expected fp32, bf16, int8"),
+        (lambda: Player(guidance=-1), "guidance is -1"),
+        (lambda: Choice(temperature=0), "temperature is 0"),
+        (lambda: Choice(top_k=-1), "top_k is -1"),
+        (lambda: Choice(top_p=0), "top_p is 0"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_at_once(make: Callable[[], Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        make()
 
 
-def test_a_condition_or_guidance_that_does_not_fit_is_refused_at_once() -> None:
+def test_a_precision_without_instructions_names_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVEBAND_INSTRUCTIONS", "plain")
+    with pytest.raises(ConfigError, match=r"precision int8 has no fast instructions .*; use fp32"):
+        Player(precision="int8")
+    monkeypatch.setenv("WAVEBAND_INSTRUCTIONS", "turbo")
+    with pytest.raises(ConfigError, match="WAVEBAND_INSTRUCTIONS is 'turbo'; expected auto, vectors, plain"):
+        Player()
+
+
+def test_levels_cannot_be_left_out_of_a_mixture() -> None:
+    model = make_variant("logistics").eval()
+    with pytest.raises(ConfigError, match="lower the temperature instead"):
+        generate_blocks(model, make_context(model), 10, player=Player(Choice(top_k=4)))
+
+
+def test_a_condition_that_does_not_fit_is_refused_at_once() -> None:
     model = make_variant("labels and features").eval()
     context = make_context(model)
     for samples in (9, 11):
         with pytest.raises(IncompatibleDataError, match=r"frame_index have shape .*; expected \(1, 43\)"):
-            generate(model, context, 10, condition=tell(model, context, samples))
-    with pytest.raises(ConfigError, match="guidance is -1"):
-        generate(model, context, 10, guidance=-1)
+            generate_blocks(model, context, 10, condition=tell(model, context, samples))

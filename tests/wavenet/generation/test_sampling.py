@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from tests.wavenet.model.variants import LEVELS, make_variant
-from wavenet.generation.sampling import choose_codes, choose_logistic_codes, choose_next, draw_uniforms
+from wavenet.generation.sampling import (
+    Choice,
+    choose_codes,
+    choose_logistic_codes,
+    choose_next,
+    draw_uniforms,
+    narrow,
+)
 from wavenet.model.outputs import logistics_log_likelihood
 
 
@@ -43,7 +50,7 @@ def test_a_choice_is_the_first_code_whose_cumulative_probability_exceeds_the_uni
 
 def test_a_low_temperature_takes_the_likeliest():
     logits = np.tile([[0.0, 1.0, 0.5]], (100, 1))
-    assert set(choose_codes(logits, draw_uniforms(100, 1, 0)[:, 0], temperature=0.01)) == {1}
+    assert set(choose_codes(logits, draw_uniforms(100, 1, 0)[:, 0], Choice(0.01))) == {1}
 
 
 def test_a_streams_uniforms_do_not_depend_on_how_many_streams_there_are():
@@ -113,7 +120,34 @@ def test_whatever_a_mixture_says_a_level_is_chosen(log_scale):
 
 def test_a_models_own_kind_of_output_decides_how_codes_are_chosen():
     outputs, uniforms = draw_mixtures(50, LEVELS // 3), np.random.default_rng(0).random(50)
-    softmax = choose_next(make_variant("paper"), outputs, uniforms, 0.8)
-    mixture = choose_next(make_variant("logistics"), outputs, uniforms, 0.8)
-    np.testing.assert_array_equal(softmax, choose_codes(outputs, uniforms, 0.8))
+    softmax = choose_next(make_variant("paper"), outputs, uniforms, Choice(0.8))
+    mixture = choose_next(make_variant("logistics"), outputs, uniforms, Choice(0.8))
+    np.testing.assert_array_equal(softmax, choose_codes(outputs, uniforms, Choice(0.8)))
     np.testing.assert_array_equal(mixture, choose_logistic_codes(outputs, uniforms, LEVELS, 0.8))
+
+
+@given(
+    weights=st.lists(st.floats(0, 10), min_size=2, max_size=12).filter(lambda w: sum(w) > 0.1),
+    top_k=st.integers(0, 12),
+    top_p=st.floats(0.01, 1),
+)
+def test_what_is_left_is_the_likeliest_levels_and_no_more_than_asked(weights, top_k, top_p):
+    weights = np.array(weights)
+    narrowed = narrow(weights, top_k, top_p)
+    kept = narrowed > 0
+    np.testing.assert_array_equal(narrowed[kept], weights[kept])
+    assert 1 <= kept.sum() <= (top_k or len(weights))
+    assert weights[kept].min() >= weights[~kept].max(initial=0)
+    share = np.sort(weights)[::-1][: top_k or len(weights)].sum()
+    assert narrowed.sum() >= top_p * share - 1e-9
+    assert narrowed.sum() - weights[kept].min() < top_p * share + 1e-9
+
+
+def test_of_levels_as_likely_as_each_other_the_lower_comes_first():
+    np.testing.assert_array_equal(narrow(np.ones(4), 2, 1.0), [1, 1, 0, 0])
+
+
+def test_all_levels_may_be_chosen_unless_some_are_left_out():
+    assert not Choice(temperature=0.5).narrows
+    assert Choice(top_k=9).narrows
+    assert Choice(top_p=0.99).narrows
