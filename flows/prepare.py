@@ -188,9 +188,13 @@ def examine_songs(
     place: Workspace, ingested: list[IngestedSong], settings: Config, ledger: Ledger
 ) -> dict[str, ExaminationRecord]:
     """What is heard in each track, by track id."""
-    tracks = {one.track.track.track_id: one.track for one in ingested if one.track.track.stems}
+    tracks: dict[str, IngestedSong] = {}
+    for one in ingested:
+        if one.track.track.stems:
+            tracks.setdefault(one.track.track.track_id, one)
     calls = [
-        {"workspace": place, "track": track, "workers": settings.ingest.workers} for track in tracks.values()
+        {"workspace": place, "track": one.track, "song": one.song, "workers": settings.ingest.workers}
+        for one in tracks.values()
     ]
     return dict(zip(tracks, ledger.call_all("examine", examine, calls), strict=True))
 
