@@ -90,7 +90,7 @@ class Excerpt(Record):
     gain: float = 1.0
 
 
-@cached_task(version="2", run_name="floors-{stem}", ignore=["workers"])
+@cached_task(version="3", run_name="floors-{stem}", ignore=["workers"])
 def floors(
     workspace: Workspace,
     stem: str,
