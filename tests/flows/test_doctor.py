@@ -533,6 +533,16 @@ def test_clipping_offset_and_a_low_rate_are_warned_of(album, name, told):
     assert {row.path for row in album.rows.values() if row.warnings} == {"loud.wav", "offset.wav", "low.wav"}
 
 
+def test_a_quiet_file_is_kept_and_told_what_the_levels_leave_of_it(tmp_path, config):
+    write(tmp_path / "music" / "quiet.wav", 5e-4 * play(50), subtype="PCM_24")
+    write(tmp_path / "music" / "usual.wav", play(51))
+    for options, told in (([], True), (["segmentation.normalize=peak"], False)):
+        output = examine_input(str(tmp_path / "music"), [str(config)], options, tmp_path / "workspace")
+        quiet, usual = output.report.files
+        assert (quiet.verdict, usual.warnings) == ("kept", [])
+        assert ["steps of 512 levels high" in warning for warning in quiet.warnings] == [True] * told
+
+
 def test_measures_are_those_of_the_file(album):
     row = album.rows["offset.wav"]
     assert (row.seconds, row.sample_rate, row.num_channels, row.codec) == (4.0, RATE, 1, "WAV/PCM_16")
