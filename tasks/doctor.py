@@ -340,18 +340,18 @@ def _row(
         peak_db=20 * math.log10(facts.peak) if facts.peak > 0 else None,
         clipped_share=facts.clipped_share,
         dc_offset=facts.dc_offset,
-        warnings=_file_warnings(facts, config),
+        warnings=_file_warnings(facts, config, row.verdict != "dropped"),
     )
 
 
-def _file_warnings(facts: AudioFacts, config: Config) -> list[str]:
+def _file_warnings(facts: AudioFacts, config: Config, used: bool) -> list[str]:
     warnings = []
     if facts.clipped_share > CLIPPED_TO_TELL:
         warnings.append(f"{facts.clipped_share:.1%} {AT_FULL_SCALE}")
     if abs(facts.dc_offset) > DC_TO_TELL:
         warnings.append(f"DC offset of {facts.dc_offset:+.3f} of full scale")
     steps = _count_steps(facts.peak, config)
-    if config.segmentation.normalize == "none" and 0 < steps < STEPS_TO_TELL:
+    if used and config.segmentation.normalize == "none" and 0 < steps < STEPS_TO_TELL:
         levels = config.quantization.quantization_channels
         warnings.append(
             f"quiet: its peak is only {steps:.1f} steps of {levels} levels high, and rounding noise will be "

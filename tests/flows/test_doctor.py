@@ -536,9 +536,12 @@ def test_clipping_offset_and_a_low_rate_are_warned_of(album, name, told):
 def test_a_quiet_file_is_kept_and_told_what_the_levels_leave_of_it(tmp_path, config):
     write(tmp_path / "music" / "quiet.wav", 5e-4 * play(50), subtype="PCM_24")
     write(tmp_path / "music" / "usual.wav", play(51))
+    dither = np.random.default_rng(0).triangular(-1, 0, 1, 4 * RATE) / 2**15
+    write(tmp_path / "music" / "dither.wav", dither, subtype="PCM_16")
     for options, told in (([], True), (["segmentation.normalize=peak"], False)):
         output = examine_input(str(tmp_path / "music"), [str(config)], options, tmp_path / "workspace")
-        quiet, usual = output.report.files
+        dither, quiet, usual = output.report.files
+        assert (dither.verdict, dither.warnings) == ("dropped", [])
         assert (quiet.verdict, usual.warnings) == ("kept", [])
         assert ["steps of 512 levels high" in warning for warning in quiet.warnings] == [True] * told
 
