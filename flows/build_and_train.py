@@ -64,7 +64,7 @@ def build_and_train(
         prepared = prepare_band(place, listing, settings, ledger)
         plan = prepared.plan
         tracker.log_doctor(report_on(place, name, prepared, settings, ledger))
-        shard_sets = write_shard_sets(place, plan, settings, ledger)
+        shard_sets = write_shard_sets(place, prepared, settings, ledger)
         remember_splits(place, settings.segmentation.heldout_share, plan.splits)
         check_names(settings, shard_sets, retrain)
         tell_plan(place, shard_sets, plan)
