@@ -13,7 +13,7 @@ from wavenet.config import ModelConfig, TrainingConfig
 
 MOST_PASSES = 5.0
 """How often each sample may be scored before more of the same teaches little. The demo album still gains at
-4.3 passes; a real bass, four minutes of it, gained nothing after 1.3 (docs/experiments.md, 2026-11-22)."""
+3.7 passes; a real bass, four minutes of it, gained nothing after 1.3 (docs/experiments.md, 2026-11-22)."""
 LEAST_SECONDS = 600.0
 """Of music to train one stem on: twice the four to five minutes of bass on which a small network's held-out
 bits stopped falling after 300 steps, while training's went on (docs/experiments.md, 2026-11-22)."""
