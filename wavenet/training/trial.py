@@ -60,13 +60,14 @@ def try_training(
     tell: Tell = lambda message: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tried:
-    """Train on random codes for so many seconds after a first step, for two steps at least.
+    """Train on random codes for so many seconds after a first step and look, for two steps at least.
 
     form: what the network is told. should_stop: asked after each step; True raises TrainingStoppedError.
     Raises OutOfMemoryError where memory does not hold one window, and ConfigError for a device there is not.
     """
     trial = _Trial(config, quantization_channels, form, tell)
-    trial.step()  # what is made once is made here
+    trial.step()  # what is compiled or made once is so here
+    trial.look()
     durations: list[float] = []
     while len(durations) < LEAST_STEPS or sum(durations) < seconds:
         if should_stop():
