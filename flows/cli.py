@@ -1,4 +1,4 @@
-"""The command line: `waveband run`, `doctor`, `prepare`, `shards verify`, `config`, `demo`.
+"""The command line: `waveband run`, `doctor`, `plan`, `prepare`, `shards verify`, `config`, `demo`.
 
 Knows nothing of how the work is done. Results go to standard output, progress to standard error; an
 error that was foreseen is one message and exit status 1, never a traceback.
@@ -142,6 +142,34 @@ def doctor(
 
 
 @app.command()
+def plan(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = ["album"],  # noqa: B006
+    input: Annotated[
+        str | None, typer.Option(help="Folder, glob, manifest or URL; without it, the networks alone.")
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    seconds: Annotated[
+        float, typer.Option(min=0, max=600, help="How long to try the training of each kind of network.")
+    ] = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """How far back the networks hear, how long training takes here, whether there is enough music."""
+    if input is not None:
+        begin("--input", input, config, overrides or [], workspace)
+    from flows.planning import plan_json, plan_training
+    from wavenet.evaluation.forecast_tables import forecast_tables
+
+    planned = plan_training(input, config, overrides or [], workspace, seconds)
+    print_tables(forecast_tables(planned.forecasts))
+    print_warnings(planned.warnings)
+    print_some(f"note  {printable(note)}" for note in planned.notes)
+    print_set_aside(planned.set_aside)
+    if as_json:
+        print(json.dumps(plan_json(planned, seconds), ensure_ascii=False, allow_nan=False))
+
+
+@app.command()
 def prepare(
     input: Annotated[str, typer.Argument(help="Folder, glob, manifest or URL.", show_default=False)],
     overrides: OverridesArgument = None,
@@ -274,8 +302,14 @@ def print_report(report: "DoctorReport") -> None:
     """The doctor's tables: what there is to train on, every file that is not whole, the floor."""
     from wavenet.evaluation.doctor_page import doctor_table
 
+    print_tables(doctor_table(report))
+    print_warnings(report.warnings)
+
+
+def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
+    """Tables of a title, a head and rows of plain text."""
     console = Console(highlight=False, soft_wrap=True)
-    for title, head, rows in doctor_table(report):
+    for title, head, rows in tables:
         table = Table(title=title, title_justify="left")
         for number, column in enumerate(head):
             words = number == 0 or column in TEXT_COLUMNS
@@ -283,7 +317,11 @@ def print_report(report: "DoctorReport") -> None:
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         console.print(table)
-    for warning in report.warnings:
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """A line a warning."""
+    for warning in warnings:
         print(f"warning  {printable(warning)}")
 
 

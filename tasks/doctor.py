@@ -20,7 +20,7 @@ import soundfile
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tasks.plan import BandPlan, IngestedSong, Prepared, StemOutcome, split_seconds
+from tasks.plan import BandPlan, IngestedSong, Prepared, StemOutcome, usable_seconds
 from tasks.records import ExaminationRecord, FloorRecord, TrackRecord
 from tasks.workspace import Workspace, safe_name
 from wavenet.audio.decoding import AudioFacts, AudioSource
@@ -30,7 +30,6 @@ from wavenet.config import Config
 from wavenet.data.examination import load_print
 from wavenet.data.floors import Floor, low_floor_notes
 from wavenet.data.layouts.accounts import is_audio, is_score
-from wavenet.data.splits import ALL_SPLITS
 from wavenet.data.tracks import (
     AT_FULL_SCALE,
     CLIPPED_TO_TELL,
@@ -94,7 +93,7 @@ def make_report(
         report = DoctorReport(
             title=title,
             files=files,
-            totals=count_files(files, _usable_seconds(prepared.plan, config)),
+            totals=count_files(files, usable_seconds(prepared.plan, config)),
             quantization=quantization,
             warnings=_warnings(prepared, files, quantization, config),
             config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
@@ -419,18 +418,6 @@ def _best_of_each(row: FileReport, found: Mapping[tuple[str | None, str], list[N
     """A row's near copies, one of each: stems of a separated track tell the same thing several times."""
     copies = [copy for stem in row.stems for copy in found.get((row.track, stem.stem), [])]
     return list({copy.name: copy for copy in sorted(copies, key=lambda copy: copy.agreement)}.values())[::-1]
-
-
-def _usable_seconds(plan: BandPlan, config: Config) -> dict[str, dict[str, float]]:
-    """Seconds of audio that is used, by stem and split."""
-    kept = {(outcome.song, outcome.stem): outcome.kept_seconds for outcome in plan.outcomes}
-    seconds = {stem: {str(split): 0.0 for split in ALL_SPLITS} for stem in plan.stems}
-    for stem, tracks in plan.stems.items():
-        for track in tracks:
-            parts = split_seconds(kept[track.record.name, stem], track, config)
-            for split, length in parts.items():
-                seconds[stem][split] += length
-    return seconds
 
 
 def _warnings(

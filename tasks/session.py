@@ -1,7 +1,7 @@
-"""A training in a process of its own: started, listened to, and ended with the task that wanted it.
+"""A training, or a trial of one, in a process of its own: started, listened to, and ended with its task.
 
-Knows nothing of networks. The invariants: when `run_session` is left, for whatever reason, the process is
-gone; and should this process die without a word, the other notices and ends too.
+Knows nothing of networks. The invariants: when `run_session` or `run_trial` is left, for whatever reason,
+the process is gone; and should this process die without a word, the other notices and ends too.
 """
 
 import subprocess
@@ -27,6 +27,8 @@ from wavenet.session.job import (
     Reported,
     Result,
     Told,
+    Trial,
+    TrialResult,
 )
 from wavenet.training.metrics import Reporter
 
@@ -40,20 +42,36 @@ def run_session(job: Job, reporters: Sequence[Reporter], processes: int = 1) -> 
 
     Raises what the training raises, and TrainingStoppedError where it was ended from outside.
     """
+    remedy = "run again to go on from the last checkpoint"
+    _run(job, reporters, _command(job.folder / JOB, processes), f"train {job.stem}", remedy)
+    trained = job.folder / TRAINED
+    return trained, Result.model_validate(read_json(trained / RESULT))
+
+
+def run_trial(trial: Trial, reporters: Sequence[Reporter] = ()) -> TrialResult:
+    """Try a training in a process of its own, so that the memory it takes is no other's.
+
+    Raises what `try_training` raises, and TrainingStoppedError where it was ended from outside.
+    """
+    remedy = "lower training.batch_size or the model's channels, or free some memory"
+    _run(trial, reporters, _command(trial.folder / JOB, 1), f"try {trial.stem}", remedy)
+    return TrialResult.model_validate(read_json(trial.folder / RESULT))
+
+
+def _run(job: Job | Trial, reporters: Sequence[Reporter], command: list[str], name: str, remedy: str) -> None:
+    """Have a job done; its folder then holds the result."""
     job.folder.mkdir(parents=True, exist_ok=True)
     write_text(job.folder / JOB, job.model_dump_json(indent=2))
-    with _started(_command(job.folder / JOB, processes)) as process:
+    with _started(command) as process:
         last = _listen(process, reporters)
         status = process.wait()
     if isinstance(last, Failed):
         raise _as_error(last)
     if not isinstance(last, Done):
         raise TrainingStoppedError(
-            f"train {job.stem}: the process ended without a word (exit status {status}; -9 is often a "
-            "machine short of memory); run again to go on from the last checkpoint"
+            f"{name}: the process ended without a word (exit status {status}; -9 is often a machine short of "
+            f"memory); {remedy}"
         )
-    trained = job.folder / TRAINED
-    return trained, Result.model_validate(read_json(trained / RESULT))
 
 
 def _command(job: Path, processes: int) -> list[str]:

@@ -10,12 +10,12 @@ import time
 import psutil
 import pytest
 
-from tasks.session import JOB, run_session
+from tasks.session import JOB, run_session, run_trial
 from tests.small_training import config, shard_folder
-from wavenet.errors import IncompatibleDataError, TrainingStoppedError
+from wavenet.errors import ConfigError, IncompatibleDataError, TrainingStoppedError
 from wavenet.files import write_text
 from wavenet.model.saved import load_model
-from wavenet.session.job import Job
+from wavenet.session.job import Job, Trial
 from wavenet.training.checkpoint import list_checkpoints
 from wavenet.training.loop import CHECKPOINTS, train_model
 from wavenet.training.metrics import METRICS, SPEED, STEP, TRAIN_BITS, read_metrics
@@ -158,3 +158,50 @@ def test_a_session_in_a_thread_can_be_listened_to(job):
     thread.start()
     thread.join(60)
     assert listener.rows[-1][STEP] == 60
+
+
+# a trial
+
+
+@pytest.fixture
+def trial(config, tmp_path):
+    return Trial(
+        stem="drums", folder=tmp_path / "trial", config=config, quantization_channels=64, labels={},
+        hop_length=20, seconds=0.1,
+    )  # fmt: skip
+
+
+def test_a_trial_tells_what_a_step_costs_and_leaves_no_process(trial):
+    result = run_trial(trial)
+    assert result.num_steps >= 2
+    assert result.step_seconds > 0
+    assert result.peak_bytes < 2 << 30  # torch and a tiny network; not what this process has
+    assert not children()
+
+
+def test_a_trial_of_a_network_that_is_told_something(trial):
+    model = trial.config.model.model_copy(update={"labels": ["artist"], "features": ["energy", "notes"]})
+    told = trial.model_copy(
+        update={
+            "config": trial.config.model_copy(update={"model": model}),
+            "labels": {"artist": ["Ann", "Bo"]},
+        }
+    )
+    assert run_trial(told).num_parameters > run_trial(trial).num_parameters
+
+
+def test_a_trial_of_what_cannot_be_is_the_error_that_it_is(trial):
+    training = trial.config.training.model_copy(update={"device": "cuda:77"})
+    bad = trial.model_copy(update={"config": trial.config.model_copy(update={"training": training})})
+    with pytest.raises(ConfigError, match="cuda:77"):
+        run_trial(bad)
+
+
+def test_a_trial_that_is_killed_says_what_may_be_done(trial):
+    def kill():
+        wait_for(children)
+        children()[0].kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(TrainingStoppedError, match=r"try drums.*free some memory"):
+        run_trial(trial.model_copy(update={"seconds": 60}))

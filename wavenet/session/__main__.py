@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wavenet.errors import WavebandError
-from wavenet.session.job import MESSAGE, Begun, Done, Failed, Job, Message, Reported, Told
+from wavenet.session.job import JOB, MESSAGE, Begun, Done, Failed, Message, Reported, Told
 
 PATIENCE_SECONDS = 120.0
 """How long an orphan may take for its last step."""
@@ -51,10 +51,10 @@ def main(path: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_watch_starter, args=[stop], daemon=True).start()
     from wavenet.errors import TrainingStoppedError
-    from wavenet.session.run import run_job  # torch takes seconds
+    from wavenet.session.run import run  # torch takes seconds
 
     try:
-        run_job(Job.model_validate_json(path.read_bytes()), speaker, stop.is_set)
+        run(JOB.validate_json(path.read_bytes()), speaker, stop.is_set)
         speaker.say(Done())
         return 0
     except TrainingStoppedError as error:
@@ -71,7 +71,7 @@ def main(path: Path) -> int:
 
 def _watch_starter(stop: threading.Event) -> None:
     """Standard input says nothing and ends with whoever holds its other end."""
-    while sys.stdin.buffer.read(1 << 16):
+    while os.read(0, 1 << 16):  # sys.stdin would be locked meanwhile, and Python would abort as it ends
         pass
     stop.set()
     threading.Event().wait(PATIENCE_SECONDS)
