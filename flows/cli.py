@@ -5,6 +5,7 @@ error that was foreseen is one message and exit status 1, never a traceback.
 """
 
 import json
+import re
 import sys
 import warnings
 from importlib.metadata import version
@@ -36,6 +37,13 @@ app = typer.Typer(
 
 WorkspaceOption = Annotated[Path, typer.Option(help="Folder that holds everything made on the way.")]
 RetrainOption = Annotated[list[str], typer.Option(help="Stem to train and generate again. May repeat.")]
+InitOption = Annotated[
+    list[str],
+    typer.Option(
+        help="Weights to begin with: a folder or file, models:/NAME/VERSION or runs:/RUN_ID/model; STEM=... "
+        "for one stem alone. May repeat.",
+    ),
+]
 InputOption = Annotated[
     str, typer.Option(help="Folder, glob, manifest (CSV, JSONL) or URL of tracks, or of songs as stems.")
 ]
@@ -52,6 +60,7 @@ OverridesArgument = Annotated[
 ]
 
 
+INIT_OF_STEM = re.compile(r"(?P<stem>[a-z0-9][a-z0-9_-]{0,31})=(?P<place>.+)")
 INTERRUPTED = 130
 """The exit status that Typer makes of Ctrl-C, after a shell's."""
 STORES = {"botocore", "aiobotocore", "aiohttp"}
@@ -80,10 +89,12 @@ def run(
     overrides: OverridesArgument = None,
     workspace: WorkspaceOption = Path("workspace"),
     retrain: RetrainOption = [],  # noqa: B006
+    init_from: InitOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """From a folder of records to a mix: everything that is not done yet."""
-    run_pipeline(input, config, overrides or [], workspace, retrain, as_json)
+    overrides = [*(overrides or []), *init_overrides(init_from)]
+    run_pipeline(input, config, overrides, workspace, retrain, as_json)
 
 
 @app.command()
@@ -209,6 +220,16 @@ def run_pipeline(
     print_result(result, workspace)
     if as_json:
         print(json.dumps(summary(result), ensure_ascii=False))
+
+
+def init_overrides(places: list[str]) -> list[str]:
+    """What --init-from stands for: X for all stems, STEM=X for one; what there is of that name is a place."""
+    overrides = []
+    for text in places:
+        named = None if Path(text).exists() else INIT_OF_STEM.fullmatch(text)
+        section = f"stems.{named['stem']}.training" if named else "training"
+        overrides.append(f"{section}.init_from={json.dumps(named['place'] if named else text)}")
+    return overrides
 
 
 def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: Path) -> None:

@@ -4,6 +4,7 @@ Knows nothing of networks. The invariants: when `run_session` is left, for whate
 gone; and should this process die without a word, the other notices and ends too.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,10 @@ from pydantic import ValidationError
 from wavenet import errors
 from wavenet.errors import TrainingStoppedError, WavebandError
 from wavenet.files import read_json, write_text
+from wavenet.model import TRAINED
 from wavenet.session.job import (
     MESSAGE,
     RESULT,
-    TRAINED,
     Begun,
     Done,
     Failed,
@@ -42,7 +43,7 @@ def run_session(job: Job, reporters: Sequence[Reporter], processes: int = 1) -> 
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     write_text(job.folder / JOB, job.model_dump_json(indent=2))
-    with _started(_command(job.folder / JOB, processes)) as process:
+    with _started(_command(job.folder / JOB, processes), processes) as process:
         last = _listen(process, reporters)
         status = process.wait()
     if isinstance(last, Failed):
@@ -64,12 +65,19 @@ def _command(job: Path, processes: int) -> list[str]:
     return [sys.executable, *launcher, *session]
 
 
+def _threads(processes: int) -> int:
+    """Threads of each, so that all of them have the cores to themselves; torchrun would say one."""
+    return max(1, (os.cpu_count() or 1) // processes)
+
+
 @contextmanager
-def _started(command: list[str]) -> Iterator[subprocess.Popen]:
+def _started(command: list[str], processes: int) -> Iterator[subprocess.Popen]:
     """A running process, asked to end and then made to when the block is left."""
     process = subprocess.Popen(  # noqa: S603 (our own module)
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
-    )
+        command, env={"OMP_NUM_THREADS": str(_threads(processes)), **os.environ} if processes > 1 else None,
+        process_group=0 if processes > 1 else None,  # Ctrl-C is for us: the launcher takes it otherwise
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace",
+    )  # fmt: skip
     try:
         yield process
     finally:
@@ -85,17 +93,21 @@ def _started(command: list[str]) -> Iterator[subprocess.Popen]:
 
 
 def _listen(process: subprocess.Popen, reporters: Sequence[Reporter]) -> Message | None:
-    """Pass on what is said, until nothing more is; returns the last message."""
+    """Pass on what is said, until nothing more is. Returns the last message, or the first failure: of
+    several processes the others fail for want of it."""
     last: Message | None = None
+    failed: Failed | None = None
     for line in process.stdout:  # type: ignore[union-attr]
         try:
             last = MESSAGE.validate_json(line)
         except ValidationError:
             print(line, end="", file=sys.stderr)  # of a library that has its own way to standard output
             continue
+        if isinstance(last, Failed):
+            failed = failed or last
         for reporter in reporters:
             _pass_on(last, reporter)
-    return last
+    return failed or last
 
 
 def _pass_on(message: Message, reporter: Reporter) -> None:

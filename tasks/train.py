@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tasks.caching import cached_task
 from tasks.progress import TrainingProgress
-from tasks.records import ModelRecord, ShardsRecord
+from tasks.records import ModelRecord, ShardsRecord, WeightsRecord
 from tasks.session import run_session
 from tasks.tracking import metrics_mirror
 from tasks.workspace import Workspace
@@ -30,6 +30,7 @@ def train(
     shards: ShardsRecord,
     model: ModelConfig,
     training: TrainingConfig,
+    init: WeightsRecord | None,
     tracking_run: str | None,
 ) -> ModelRecord:
     """Train one stem's network, going on from the checkpoint of an interrupted run of the same key.
@@ -42,9 +43,12 @@ def train(
         shards_digest=shards.digest,
         folder=scratch,
         config=StemConfig(model=model, training=training),
+        init=workspace.path(init.folder) if init else None,
     )
     with metrics_mirror(workspace, tracking_run) as mirror:
-        trained, result = run_session(job, [TrainingProgress(stem, training.steps), mirror])
+        trained, result = run_session(
+            job, [TrainingProgress(stem, training.steps), mirror], training.processes
+        )
     figures = {
         "heldout_bits": result.heldout_bits,
         **measure_baselines(workspace.path(shards.folder), model.receptive_field),
@@ -54,7 +58,9 @@ def train(
     with workspace.new_folder("models") as folder:
         shutil.copytree(trained, folder, dirs_exist_ok=True)
         digest = digest_folder(folder, [WEIGHTS, CARD])
-        write_json(folder / FIGURES, {**figures, "training": training.model_dump()})
+        write_json(
+            folder / FIGURES, {**figures, "training": training.model_dump(), "transfer": result.transfer}
+        )
         shutil.copy(scratch / METRICS, folder / METRICS)
         if (scratch / SAMPLES).is_dir():
             shutil.copytree(scratch / SAMPLES, folder / SAMPLES)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wavenet.errors import IncompatibleCheckpointError
 from wavenet.files import read_json
-from wavenet.model import CARD, WEIGHTS
+from wavenet.model import CARD, TRAINED, WEIGHTS
 from wavenet.model.wavenet import WaveNet
 
 LABEL_TABLES = "encoder.labels."
@@ -42,12 +42,12 @@ class Transfer:
 
 
 def load_into(model: WaveNet, folder: Path) -> Transfer:
-    """Take over the weights of an exported model, a checkpoint, or a folder of checkpoints.
+    """Take over the weights of a file, an exported model, a checkpoint, or a training's folder.
 
     A weight of the same name and shape is loaded. Of a label's embedding, rows are loaded by the values
     that they stand for. Raises IncompatibleCheckpointError where there are no weights, or none fits.
     """
-    theirs, labels = _read_weights(find_weights(folder))
+    theirs, labels = read_weights(find_weights(folder))
     ours = model.state_dict()
     transfer = Transfer(unused=sorted(theirs.keys() - ours.keys()))
     for name, mine in ours.items():
@@ -69,13 +69,21 @@ def load_into(model: WaveNet, folder: Path) -> Transfer:
     return transfer
 
 
-def find_weights(folder: Path) -> Path:
-    """The weights in a folder: an exported model's, a checkpoint's, or the newest checkpoint's."""
-    for place in [folder, *_newest_first(folder), *_newest_first(folder / "checkpoints")]:
-        if (place / WEIGHTS).is_file():
-            return place / WEIGHTS
+def find_weights(place: Path) -> Path:
+    """The file of weights that a place stands for: itself; or in a folder an exported model's, a
+    checkpoint's, or of a training's folder the model that it ended with, or the newest checkpoint's."""
+    if place.is_file() and place.suffix == Path(WEIGHTS).suffix:
+        return place
+    for folder in [
+        place,
+        place / TRAINED,
+        *_newest_first(place),
+        *_newest_first(place / "checkpoints"),
+    ]:
+        if (folder / WEIGHTS).is_file():
+            return folder / WEIGHTS
     raise IncompatibleCheckpointError(
-        f"{folder}: no weights to begin with; expected {WEIGHTS}, as in an exported model or a checkpoint"
+        f"{place}: no weights to begin with; expected {WEIGHTS}, as in an exported model or a checkpoint"
     )
 
 
@@ -83,14 +91,18 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    """Weights by name, and the values of each label if a card tells them."""
+def read_weights(path: Path, called: Path | None = None) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """Weights by name, and the values of each label if a card tells them.
+
+    Raises IncompatibleCheckpointError, naming the path as it is called, where it is not safetensors, or the
+    card cannot be read.
+    """
     try:
         weights = load_file(path)
         card = path.with_name(CARD)
         labels = read_json(card).get("condition", {}).get("labels", {}) if card.is_file() else {}
     except (OSError, ValueError, AttributeError, SafetensorError) as error:
-        raise IncompatibleCheckpointError(f"{path}: cannot be read as weights ({error})") from None
+        raise IncompatibleCheckpointError(f"{called or path}: cannot be read as weights ({error})") from None
     return weights, labels
 
 
