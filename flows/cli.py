@@ -1,4 +1,4 @@
-"""The command line: `waveband run`, `doctor`, `prepare`, `shards verify`, `config`, `demo`.
+"""The command line: `waveband run`, `doctor`, `prepare`, `train`, `shards verify`, `config`, `demo`.
 
 Knows nothing of how the work is done. Results go to standard output, progress to standard error; an
 error that was foreseen is one message and exit status 1, never a traceback.
@@ -14,7 +14,16 @@ from typing import Annotated
 
 import typer
 
-from flows.printing import print_report, print_result, print_set_aside, print_some, printable, summary
+from flows.printing import (
+    print_report,
+    print_result,
+    print_set_aside,
+    print_some,
+    print_training,
+    printable,
+    summary,
+    training_summary,
+)
 from flows.runtime import prepare_environment
 from wavenet.config import config_names
 from wavenet.errors import ConfigError, WavebandError
@@ -162,6 +171,35 @@ def prepare(
         print(json.dumps(told, ensure_ascii=False))
 
 
+@app.command()
+def train(
+    shards: Annotated[str, typer.Argument(help="Shard set: a folder or URL.", show_default=False)],
+    overrides: OverridesArgument = None,
+    config: ConfigOption = ["album"],  # noqa: B006
+    init_from: InitOption = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the training; one in the workspace if not given.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in that folder.")] = False,
+    against_scratch: Annotated[
+        bool, typer.Option("--against-scratch", help="Train from scratch as well, and compare.")
+    ] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """One model on one shard set, as `prepare` prints them; by itself, in a folder of its own."""
+    overrides = [*(overrides or []), *init_overrides(init_from)]
+    begin("the shard set", shards, config, overrides, workspace)
+    if out is not None:
+        check_path("--out", out)
+    from flows.training import train_shards
+
+    output = train_shards(shards, config, overrides, workspace, out, resume, against_scratch)
+    print_training(output)
+    if as_json:
+        print(json.dumps(training_summary(output), ensure_ascii=False))
+
+
 @app.command("config")
 def show_config(
     sections: Annotated[
@@ -286,7 +324,9 @@ def main() -> None:
         raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)
+            print(
+                "\nwaveband: stopped; run the same command to go on (train: with --resume)", file=sys.stderr
+            )
         raise
 
 

@@ -11,10 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasks.progress import clock
 from wavenet.data.scan import NOT_AUDIO
+from wavenet.training.taken_over import Transfer
 
 if TYPE_CHECKING:
     from flows.build_and_train import PipelineResult
+    from flows.training import TrainingOutput
+    from wavenet.evaluation.comparison import Comparison
     from wavenet.evaluation.doctor import DoctorReport
 
 MOST_NAMES, MOST_LINES = 3, 20
@@ -44,6 +48,58 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
         print(f"stem    {path}")
     print(f"report  {result.output.report}")
     print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
+
+
+def print_training(output: "TrainingOutput") -> None:
+    """Held-out bits beside the baselines, what was taken over, how long it took, and where the model lies."""
+    result = output.result
+    bits = {"model": result.heldout_bits, **{k.removesuffix("_bits"): v for k, v in output.baselines.items()}}
+    told = ", ".join(f"{name} {value:.3f}" for name, value in bits.items())
+    print(f"held-out bits per sample of {printable(output.stem)}: {told}")
+    if result.transfer:
+        print_transfer(Transfer(**result.transfer))
+    print(f"trained {result.steps} steps in {clock(result.seconds)}")
+    if output.comparison:
+        print_comparison(output.comparison)
+    print(f"model   {output.model}")
+    print(f"out     {output.out}")
+
+
+def print_transfer(transfer: Transfer) -> None:
+    """What was taken over of other weights, and why the rest was not."""
+    print(transfer.counts())
+    print_some(f"begins fresh  {printable(reason)}" for reason in transfer.reasons())
+    if transfer.unused:
+        print(f"not used      {name_some(transfer.unused)}")
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Transfer and scratch by step, and what came of it."""
+    table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
+    for column in ("steps", "transfer", "scratch", "difference"):
+        table.add_column(column, justify="right")
+    for look in comparison.looks:
+        cells = ((look.transfer, ".3f"), (look.scratch, ".3f"), (look.difference, "+.3f"))
+        table.add_row(
+            str(look.step), *("" if value is None else format(value, form) for value, form in cells)
+        )
+    final = (comparison.transfer_final, comparison.scratch_final)
+    table.add_section()
+    table.add_row("at the end, all", *(f"{bits:.3f}" for bits in final), f"{final[0] - final[1]:+.3f}")
+    Console(highlight=False, soft_wrap=True).print(table)
+    print(comparison.sentence())
+
+
+def training_summary(output: "TrainingOutput") -> dict[str, object]:
+    """The object that `train --json` prints."""
+    return {
+        "stem": output.stem,
+        "model": str(output.model),
+        "out": str(output.out),
+        **output.result.model_dump(),
+        **output.baselines,
+        "comparison": output.comparison.as_json() if output.comparison else None,
+    }
 
 
 def print_report(report: "DoctorReport") -> None:

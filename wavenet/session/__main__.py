@@ -74,7 +74,7 @@ def _watch_starter(stop: threading.Event) -> None:
     """Standard input says nothing and ends with whoever holds its other end: where it is a pipe."""
     if not stat.S_ISFIFO(os.fstat(0).st_mode):  # a terminal, or /dev/null of a job on a cluster
         return
-    while sys.stdin.buffer.read(1 << 16):
+    while os.read(0, 1 << 16):  # not sys.stdin, whose lock a daemon thread may not hold when all ends
         pass
     stop.set()
     threading.Event().wait(PATIENCE_SECONDS)

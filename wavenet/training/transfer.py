@@ -4,9 +4,7 @@ Knows nothing of where the weights come from. The invariant: every weight of the
 in the report with the reason why it begins fresh.
 """
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,28 +15,9 @@ from wavenet.errors import IncompatibleCheckpointError
 from wavenet.files import read_json
 from wavenet.model import CARD, TRAINED, WEIGHTS
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.taken_over import Transfer
 
 LABEL_TABLES = "encoder.labels."
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """What was taken over. partly, fresh: names of weights, and why; unused: what the other had besides."""
-
-    loaded: list[str] = field(default_factory=list)
-    partly: dict[str, str] = field(default_factory=dict)
-    fresh: dict[str, str] = field(default_factory=dict)
-    unused: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def summary(self) -> str:
-        """One line for people."""
-        total = len(self.loaded) + len(self.partly) + len(self.fresh)
-        line = f"{len(self.loaded)} of {total} weights taken over"
-        rest = [f"{name} {why}" for name, why in {**self.partly, **self.fresh}.items()]
-        return f"{line}; {'; '.join(rest)}" if rest else line
 
 
 def load_into(model: WaveNet, folder: Path) -> Transfer:
@@ -113,7 +92,10 @@ def _load_rows(
     """An embedding's rows by the values that they stand for; row 0, of no value, is always there."""
     label, values = list(model.form.labels.items())[int(name.removeprefix(LABEL_TABLES).split(".")[0])]
     known = labels.get(label, [])
-    if other.shape != (len(known) + 1, mine.shape[1]):
+    if other.ndim != 2 or other.shape[1] != mine.shape[1]:
+        transfer.fresh[name] = f"has shape {tuple(other.shape)} there, {tuple(mine.shape)} here"
+        return
+    if len(other) != len(known) + 1:
         transfer.fresh[name] = f"is not told of {label} in the same way there"
         return
     mine[0] = other[0]
