@@ -266,7 +266,8 @@ def init_overrides(places: list[str]) -> list[str]:
     for text in places:
         named = None if Path(text).exists() else INIT_OF_STEM.fullmatch(text)
         section = f"stems.{named['stem']}.training" if named else "training"
-        overrides.append(f"{section}.init_from={json.dumps(named['place'] if named else text)}")
+        value = json.dumps(named["place"] if named else text, ensure_ascii=False)  # which is YAML, too
+        overrides.append(f"{section}.init_from={value}")
     return overrides
 
 

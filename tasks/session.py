@@ -61,7 +61,7 @@ def _command(job: Path, processes: int) -> list[str]:
     session = ["-m", "wavenet.session", str(job)]
     if processes == 1:
         return [sys.executable, *session]
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher = ["-m", "wavenet.session.launch", "--standalone", f"--nproc-per-node={processes}"]
     return [sys.executable, *launcher, *session]
 
 

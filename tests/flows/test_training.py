@@ -237,6 +237,16 @@ def test_ctrl_c_or_sigterm_ends_all_processes_with_a_checkpoint(waveband, shard_
     assert list((tmp_path / "mine" / "checkpoints").glob("step-*"))
     assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGTERM)
     assert ("with --resume" in err) == (how == signal.SIGINT)
+    assert "Traceback" not in err
+
+
+def test_an_error_of_several_processes_is_one_message(waveband, shard_folder, small):
+    wrong = ["training.processes=2", "training.freeze=[head2]"]
+    process = waveband("train", shard_folder, "--config", small, *wrong)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 1
+    (line,) = err.splitlines()
+    assert line.startswith("waveband: training.freeze: no weight is named 'head2'")
 
 
 def started_below(pid):
