@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -142,6 +143,8 @@ def wait_for(condition, seconds=60):
 
 def test_two_processes_train_as_one_does(job, tmp_path):
     """gloo on loopback: each takes half of every batch; the same losses, rounding aside."""
+    training = job.config.training.model_copy(update={"precision": "fp32"})  # bf16 rounds a hundredth
+    job = job.model_copy(update={"config": job.config.model_copy(update={"training": training})})
     alone = job.model_copy(update={"folder": tmp_path / "alone"})
     _, one = run_session(alone, [])
     _, two = run_session(job, [], processes=2)
@@ -150,6 +153,34 @@ def test_two_processes_train_as_one_does(job, tmp_path):
     assert [row[STEP] for row in first] == [row[STEP] for row in second]
     for one_row, other in zip(first[:5], second[:5], strict=True):
         assert other[TRAIN_BITS] == pytest.approx(one_row[TRAIN_BITS], abs=1e-5)
+
+
+def test_two_torchruns_started_by_hand_without_a_terminal_train_one_model(job):
+    """As on two machines; they meet on loopback, and their standard input is no pipe that could end."""
+    job.folder.mkdir()
+    write_text(job.folder / JOB, job.model_dump_json())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = f"--master-port={free.getsockname()[1]}"
+    where = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", meeting]
+    session = ["-m", "wavenet.session", str(job.folder / JOB)]
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={number}", *session],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    told = [machine.communicate(timeout=120)[0].splitlines() for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0]
+    assert sum('"kind":"row"' in line for line in told[0]) > 60
+    assert told[1] == ['{"kind":"done"}']
+    assert (job.folder / "trained" / "result.json").is_file()
+
+
+def test_more_processes_than_windows_are_refused_with_the_reason(job):
+    with pytest.raises(ConfigError, match="batch_size is 2, too few for 3 processes"):
+        run_session(job, [], processes=3)
 
 
 def test_a_session_in_a_thread_can_be_listened_to(job):

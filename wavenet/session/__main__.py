@@ -1,12 +1,13 @@
 """The process: reads a job, trains, and says on standard output how it goes.
 
-It ends when it is told to (SIGTERM), or when whoever started it is gone, which closes its standard input;
-either way it saves a checkpoint first. Ctrl-C is for whoever started it. Under `torchrun` it is one of
-several, of which the first speaks.
+It ends when it is told to (SIGTERM), or when whoever started it is gone, which closes the pipe that is its
+standard input; either way it saves a checkpoint first. Ctrl-C is for whoever started it. Under `torchrun` it
+is one of several: the first tells of the training, each of its own end.
 """
 
 import os
 import signal
+import stat
 import sys
 import threading
 import traceback
@@ -70,8 +71,10 @@ def main(path: Path) -> int:
 
 
 def _watch_starter(stop: threading.Event) -> None:
-    """Standard input says nothing and ends with whoever holds its other end."""
-    while os.read(0, 1 << 16):  # sys.stdin would be locked meanwhile, and Python would abort as it ends
+    """Standard input says nothing and ends with whoever holds its other end: where it is a pipe."""
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):  # a terminal, or /dev/null of a job on a cluster
+        return
+    while os.read(0, 1 << 16):  # not sys.stdin, whose lock a daemon thread may not hold when all ends
         pass
     stop.set()
     threading.Event().wait(PATIENCE_SECONDS)

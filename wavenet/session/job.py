@@ -11,9 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from wavenet.config import StemConfig
 
-TRAINED = "trained"
-"""Folder, in the job's, of what a finished session leaves: the model and `result.json`."""
 RESULT = "result.json"
+"""Lies beside the model that a finished session leaves in `TRAINED`."""
 SAMPLES = "samples"
 """Folder, in the job's, of what was played on the way."""
 

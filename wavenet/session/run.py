@@ -8,11 +8,13 @@ from dataclasses import asdict
 
 from wavenet.data.shards.format import DIMS, Manifest, read_manifest
 from wavenet.data.shards.storage import open_location
+from wavenet.errors import ConfigError
 from wavenet.files import new_folder, publish_folder, write_json
+from wavenet.model import TRAINED
 from wavenet.model.conditioning import ConditionForm
 from wavenet.model.saved import SavedModel, save_model
 from wavenet.model.wavenet import count_parameters
-from wavenet.session.job import RESULT, TRAINED, Job, Result, Trial
+from wavenet.session.job import RESULT, Job, Result, Trial
 from wavenet.session.listening import TakeWriter
 from wavenet.training.loop import Trained, train_model
 from wavenet.training.memory import keep_memory
@@ -52,12 +54,22 @@ def run_job(job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> No
     manifest = read_manifest(shards)
     listener = TakeWriter(shards, manifest, job.folder, job.config.training)
     with join_ranks() as ranks:
+        _check_shares(job.config.training.batch_size, ranks.world)
         trained = train_model(
             shards, job.folder, job.config, [reporter],
             init=job.init, ranks=ranks, should_stop=should_stop, listener=listener if ranks.leads else None,
         )  # fmt: skip
         if ranks.leads:
             _leave(trained, job, manifest)
+
+
+def _check_shares(batch_size: int, num_processes: int) -> None:
+    """As the config does of `processes`; here of those that `torchrun` has started."""
+    if batch_size < num_processes:
+        raise ConfigError(
+            f"training.batch_size is {batch_size}, too few for {num_processes} processes; each takes a "
+            "window at least: raise it or start fewer"
+        )
 
 
 def _leave(trained: Trained, job: Job, manifest: Manifest) -> None:
