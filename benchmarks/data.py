@@ -18,7 +18,6 @@ from benchmarks.harness import (
     Setting,
     compare_rates,
     measure_in_turn,
-    peak_memory,
     pinned_pool,
     run_apart,
     run_pinned,
@@ -34,6 +33,7 @@ from wavenet.data.shards.sources import ShardFormat, StemSource
 from wavenet.data.shards.split_writer import SplitWriter
 from wavenet.data.shards.writer import write_shards
 from wavenet.data.tracks import StemAudio, WorkingFormat, decode_stem
+from wavenet.training.memory import peak_memory
 
 WORKING_RATE = 16000
 LEVELS = 256

@@ -218,24 +218,6 @@ def _take_core(turns: Any) -> None:
         os.sched_setaffinity(0, {cores[turn % len(cores)]})
 
 
-def peak_memory() -> int:
-    """The most bytes that were resident in this process so far."""
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return _peak_with_ancestors()
-
-
-def _peak_with_ancestors() -> int:
-    """As the system counts for a process, which may begin with what its parent had."""
-    import resource  # not on every system
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
-
-
 def _processor_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

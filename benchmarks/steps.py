@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.harness import peak_memory, seconds_of
+from benchmarks.harness import seconds_of
 from benchmarks.workload import Workload
 from wavenet.model.timemajor import forward_rows
 from wavenet.model.wavenet import WaveNet
-from wavenet.training.memory import keep_memory
+from wavenet.training.memory import keep_memory, peak_memory
 
 Loss = Callable[[WaveNet, Tensor], Tensor]
 

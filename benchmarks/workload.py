@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from wavenet.config import ModelConfig
+from wavenet.model.cost import count_products
 
 FORWARD_AND_BACKWARD = 3
 """Each product once forward, once for the gradient of its input, once for that of its weights."""
@@ -33,18 +34,16 @@ class Workload:
     def flops(self) -> int:
         """Floating-point operations of one step of the fast path, two a multiply-add.
 
-        Forward, a layer with n rows out of it and s scored ones: n * taps * residual * 2 gate for the dilated
-        convolution, n * gate * residual for the way on (the last layer has none), s * gate * skip; then s *
-        (skip width * head + head * levels). The backward does each twice: no product is left out there, for
-        the embedding wants its gradient too. Biases, gates, the loss and the optimiser are not counted.
+        Forward, a layer's dilated convolution for each row out of it, and the way on (the last layer has
+        none); its skip, and the head, for each scored row (`wavenet/model/cost.py`). The backward does each
+        twice: no product is left out there, for the embedding wants its gradient too. Biases, gates, the loss
+        and the optimiser are not counted.
         """
-        model, layers = self.model, self.layer_rows()
-        gate, residual = model.gate_channels, model.residual_channels
-        dilated = sum(rows for _, rows in layers) * model.kernel_size * residual * 2 * gate
-        onward = sum(rows for _, rows in layers[:-1]) * gate * residual
-        skips = len(layers) * self.num_scored * gate * model.skip_channels
-        head = self.num_scored * model.head_width * (model.skip_width + self.levels)
-        return 2 * FORWARD_AND_BACKWARD * (dilated + onward + skips + head)
+        products, layers = count_products(self.model, self.levels), self.layer_rows()
+        dilated = sum(rows for _, rows in layers) * products.dilated
+        onward = sum(rows for _, rows in layers[:-1]) * products.onward
+        scored = self.num_scored * (len(layers) * products.skip + products.head)
+        return 2 * FORWARD_AND_BACKWARD * (dilated + onward + scored)
 
     def least_bytes(self, item_bytes: int) -> int:
         """Bytes that one step moves at the least, if caches hold whatever a layer makes and uses at once.

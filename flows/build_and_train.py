@@ -1,7 +1,7 @@
 """The main flow: from a folder of records to a mix."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from prefect import flow, runtime
@@ -11,13 +11,14 @@ from pydantic import BaseModel
 from flows.doctor import report_on
 from flows.ledger import THREADS, Ledger
 from flows.prepare import open_workspace, prepare_band, run_name, write_shard_sets
+from flows.training import take_all_weights
 from tasks.baselines import baselines
 from tasks.generate import choose_primes, generate
 from tasks.mix import mix
 from tasks.plan import BandPlan
 from tasks.progress import clock
 from tasks.publish import Output, StemRecords, publish_output
-from tasks.records import BaselinesRecord, ModelRecord, Prime, ShardsRecord, TakeRecord
+from tasks.records import BaselinesRecord, ModelRecord, Prime, ShardsRecord, TakeRecord, WeightsRecord
 from tasks.splits import remember_splits
 from tasks.tracking import PipelineTracker, flatten, tracked_run
 from tasks.train import train
@@ -57,6 +58,7 @@ def build_and_train(
     place = open_workspace(workspace)
     listing = open_listing(input, place.downloads)
     name = run_name(listing, config)
+    weights = take_all_weights(place, settings)
     ledger = Ledger()
     tags = {"prefect.flow_run_id": str(runtime.flow_run.id), "input": input}
     with tracked_run(place, name, flatten(settings.model_dump(mode="json")), tags) as tracker:
@@ -64,7 +66,7 @@ def build_and_train(
         prepared = prepare_band(place, listing, settings, ledger)
         plan = prepared.plan
         tracker.log_doctor(report_on(place, name, prepared, settings, ledger))
-        shard_sets = write_shard_sets(place, plan, settings, ledger)
+        shard_sets = write_shard_sets(place, prepared, settings, ledger)
         remember_splits(place, settings.segmentation.heldout_share, plan.splits)
         check_names(settings, shard_sets, retrain)
         tell_plan(place, shard_sets, plan)
@@ -73,7 +75,9 @@ def build_and_train(
         band = {}
         for stem, shard_set in shard_sets.items():
             again = stem in retrain
-            model = train_stem(place, stem, shard_set, beside[stem], settings, tracker, ledger, again)
+            model = train_stem(
+                place, stem, shard_set, beside[stem], settings, weights, tracker, ledger, again
+            )
             take = generate_stem(place, stem, model, shard_set, primes[stem], settings, ledger, again)
             tracker.log_take(place, stem, take)
             band[stem] = StemRecords(shards=shard_set, baselines=beside[stem], model=model, take=take)
@@ -150,11 +154,12 @@ def train_stem(
     shard_set: ShardsRecord,
     beside: BaselinesRecord,
     settings: Config,
+    weights: Mapping[str, WeightsRecord],
     tracker: PipelineTracker,
     ledger: Ledger,
     again: bool,
 ) -> ModelRecord:
-    """One stem's model, its training shown in MLflow while it goes on."""
+    """One stem's model, its training shown in MLflow while it goes on. weights: as `take_all_weights`."""
     mine = settings.for_stem(stem)
     run_id = tracker.start_stem(place, stem, mine, shard_set)
     num_ran = len(ledger.ran)
@@ -166,6 +171,7 @@ def train_stem(
         model=mine.model,
         training=mine.training,
         baselines=beside,
+        init=weights[mine.training.init_from] if mine.training.init_from else None,
         tracking_run=run_id,
         refresh=again,
     )

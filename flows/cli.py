@@ -1,30 +1,34 @@
-"""The command line: `waveband run`, `doctor`, `prepare`, `shards verify`, `config`, `demo`.
+"""The command line: `waveband run`, `doctor`, `plan`, `prepare`, `train`, `shards verify`, `config`, `demo`.
 
 Knows nothing of how the work is done. Results go to standard output, progress to standard error; an
 error that was foreseen is one message and exit status 1, never a traceback.
 """
 
 import json
+import re
 import sys
 import warnings
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from flows.printing import (
+    print_report,
+    print_result,
+    print_set_aside,
+    print_some,
+    print_tables,
+    print_training,
+    print_warnings,
+    printable,
+    summary,
+    training_summary,
+)
 from flows.runtime import prepare_environment
 from wavenet.config import config_names
-from wavenet.data.scan import NOT_AUDIO
 from wavenet.errors import ConfigError, WavebandError
-
-if TYPE_CHECKING:
-    from flows.build_and_train import PipelineResult
-    from wavenet.evaluation.doctor import DoctorReport
 
 CONFIGS = ", ".join(config_names())
 HELP = f"""Train a band of WaveNets on your own music: one model per stem, summed into a mix.
@@ -44,6 +48,13 @@ app = typer.Typer(
 
 WorkspaceOption = Annotated[Path, typer.Option(help="Folder that holds everything made on the way.")]
 RetrainOption = Annotated[list[str], typer.Option(help="Stem to train and generate again. May repeat.")]
+InitOption = Annotated[
+    list[str],
+    typer.Option(
+        help="Weights to begin with: a folder or file, models:/NAME/VERSION or runs:/RUN_ID/model; STEM=... "
+        "for one stem alone. May repeat.",
+    ),
+]
 InputOption = Annotated[
     str, typer.Option(help="Folder, glob, manifest (CSV, JSONL) or URL of tracks, or of songs as stems.")
 ]
@@ -60,15 +71,11 @@ OverridesArgument = Annotated[
 ]
 
 
+INIT_OF_STEM = re.compile(r"(?P<stem>[a-z0-9][a-z0-9_-]{0,31})=(?P<place>.+)")
 INTERRUPTED = 130
 """The exit status that Typer makes of Ctrl-C, after a shell's."""
 STORES = {"botocore", "aiobotocore", "aiohttp"}
 """Packages whose errors, where nothing else has put them into words, are of a remote store."""
-MOST_NAMES, MOST_LINES = 3, 20
-"""So many names are told of one reason, and so many reasons or notes."""
-FIGURES = {"order4": "last 4", "order2": "last 2", "unigram": "unigram", "uniform": "uniform"}
-"""Baselines, and what their columns are called."""
-TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits"}
 
 
 def print_version(wanted: bool) -> None:
@@ -93,10 +100,12 @@ def run(
     overrides: OverridesArgument = None,
     workspace: WorkspaceOption = Path("workspace"),
     retrain: RetrainOption = [],  # noqa: B006
+    init_from: InitOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """From a folder of records to a mix: everything that is not done yet."""
-    run_pipeline(input, config, overrides or [], workspace, retrain, as_json)
+    overrides = [*(overrides or []), *init_overrides(init_from)]
+    run_pipeline(input, config, overrides, workspace, retrain, as_json)
 
 
 @app.command()
@@ -142,6 +151,34 @@ def doctor(
 
 
 @app.command()
+def plan(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = ["album"],  # noqa: B006
+    input: Annotated[
+        str | None, typer.Option(help="Folder, glob, manifest or URL; without it, the networks alone.")
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    seconds: Annotated[
+        float, typer.Option(min=0, max=600, help="How long to try the training of each kind of network.")
+    ] = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """How far back the networks hear, how long training takes here, whether there is enough music."""
+    if input is not None:
+        begin("--input", input, config, overrides or [], workspace)
+    from flows.planning import plan_json, plan_training
+    from wavenet.evaluation.forecast_tables import forecast_tables
+
+    planned = plan_training(input, config, overrides or [], workspace, seconds)
+    print_tables(forecast_tables(planned.forecasts))
+    print_warnings(planned.warnings)
+    print_some(f"note  {printable(note)}" for note in planned.notes)
+    print_set_aside(planned.set_aside)
+    if as_json:
+        print(json.dumps(plan_json(planned, seconds), ensure_ascii=False, allow_nan=False))
+
+
+@app.command()
 def prepare(
     input: Annotated[str, typer.Argument(help="Folder, glob, manifest or URL.", show_default=False)],
     overrides: OverridesArgument = None,
@@ -162,6 +199,35 @@ def prepare(
         set_aside = [{"path": path, "reason": reason} for path, reason in made.set_aside]
         told = {"shards": made.places, "set_aside": set_aside, "notes": made.notes}
         print(json.dumps(told, ensure_ascii=False))
+
+
+@app.command()
+def train(
+    shards: Annotated[str, typer.Argument(help="Shard set: a folder or URL.", show_default=False)],
+    overrides: OverridesArgument = None,
+    config: ConfigOption = ["album"],  # noqa: B006
+    init_from: InitOption = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the training; one in the workspace if not given.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in that folder.")] = False,
+    against_scratch: Annotated[
+        bool, typer.Option("--against-scratch", help="Train from scratch as well, and compare.")
+    ] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """One model on one shard set, as `prepare` prints them; by itself, in a folder of its own."""
+    overrides = [*(overrides or []), *init_overrides(init_from)]
+    begin("the shard set", shards, config, overrides, workspace)
+    if out is not None:
+        check_path("--out", out)
+    from flows.training import train_shards
+
+    output = train_shards(shards, config, overrides, workspace, out, resume, against_scratch)
+    print_training(output)
+    if as_json:
+        print(json.dumps(training_summary(output), ensure_ascii=False))
 
 
 @app.command("config")
@@ -224,6 +290,17 @@ def run_pipeline(
         print(json.dumps(summary(result), ensure_ascii=False))
 
 
+def init_overrides(places: list[str]) -> list[str]:
+    """What --init-from stands for: X for all stems, STEM=X for one; what there is of that name is a place."""
+    overrides = []
+    for text in places:
+        named = None if Path(text).exists() else INIT_OF_STEM.fullmatch(text)
+        section = f"stems.{named['stem']}.training" if named else "training"
+        value = json.dumps(named["place"] if named else text, ensure_ascii=False)  # which is YAML, too
+        overrides.append(f"{section}.init_from={value}")
+    return overrides
+
+
 def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: Path) -> None:
     """Refuse what cannot work before anything starts, and set what services read when imported."""
     from wavenet.config import load_config
@@ -245,90 +322,6 @@ def check_path(option: str, path: Path | str) -> None:
         raise ConfigError(f"{option}: {Path(path).resolve()} has one of ? % # in it; choose another folder")
     if not str(path).isprintable():
         raise ConfigError(f"{option}: {printable(str(path))} is not printable text; rename the folder")
-
-
-def print_result(result: "PipelineResult", workspace: Path) -> None:
-    """The table of held-out bits, what was set aside, and where everything lies."""
-    from tasks.tracking import ui_command
-    from tasks.workspace import Workspace
-
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
-    for column in ("stem", "model", *FIGURES.values(), "model against the best"):
-        table.add_column(column, justify="left" if column == "stem" else "right")
-    for stem, bits in result.figures.items():
-        best = min(bits[name] for name in FIGURES)
-        share = f"{bits['heldout'] / best - 1:+.0%}" if best else ""
-        table.add_row(stem, *(f"{bits[name]:.3f}" for name in ("heldout", *FIGURES)), share)
-    console.print(table)
-    print_set_aside(result.set_aside)
-    print(f"ran {len(result.ran)} tasks, reused {len(result.cached)}")
-    print(f"mix     {result.output.mix}")
-    for path in result.output.stems.values():
-        print(f"stem    {path}")
-    print(f"report  {result.output.report}")
-    print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
-
-
-def print_report(report: "DoctorReport") -> None:
-    """The doctor's tables: what there is to train on, every file that is not whole, the floor."""
-    from wavenet.evaluation.doctor_page import doctor_table
-
-    console = Console(highlight=False, soft_wrap=True)
-    for title, head, rows in doctor_table(report):
-        table = Table(title=title, title_justify="left")
-        for number, column in enumerate(head):
-            words = number == 0 or column in TEXT_COLUMNS
-            table.add_column(column, justify="left" if words else "right", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        console.print(table)
-    for warning in report.warnings:
-        print(f"warning  {printable(warning)}")
-
-
-def print_set_aside(set_aside: list[tuple[str, str]]) -> None:
-    """What was not used, by the reasons why; files that are no audio by their name are only counted."""
-    names: dict[str, list[str]] = {}
-    for name, reason in set_aside:
-        names.setdefault(NOT_AUDIO if reason.startswith(NOT_AUDIO) else reason, []).append(name)
-    others = names.pop(NOT_AUDIO, [])
-    print_some(f"set aside  {name_some(mine)}: {printable(reason)}" for reason, mine in names.items())
-    if set_aside:
-        no_audio = f", {len(others)} of them not audio by their name" if others else ""
-        print(f"set aside  {len(set_aside)} in all{no_audio}; `waveband doctor` shows each")
-
-
-def name_some(names: list[str]) -> str:
-    """The first names, and how many more."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(map(printable, names[:MOST_NAMES])) + more
-
-
-def print_some(lines: Iterable[str]) -> None:
-    """The first lines, and how many more."""
-    lines = list(lines)
-    for line in lines[:MOST_LINES]:
-        print(line)
-    if len(lines) > MOST_LINES:
-        print(f"and {len(lines) - MOST_LINES} more such lines")
-
-
-def printable(text: str) -> str:
-    """A name as one line that cannot steer a terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def summary(result: "PipelineResult") -> dict[str, object]:
-    """The object that --json prints."""
-    return {
-        "mix": str(result.output.mix),
-        "stems": {stem: str(path) for stem, path in result.output.stems.items()},
-        "report": str(result.output.report),
-        "bits_per_sample": result.figures,
-        "ran": result.ran,
-        "cached": result.cached,
-    }
 
 
 def main() -> None:
@@ -362,7 +355,9 @@ def main() -> None:
         raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print("\nwaveband: stopped; run the same command to go on", file=sys.stderr)
+            print(
+                "\nwaveband: stopped; run the same command to go on (train: with --resume)", file=sys.stderr
+            )
         raise
 
 

@@ -1,19 +1,17 @@
 """From an input to a plan: found, decoded, separated if asked, examined. What all flows begin with."""
 
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from posixpath import basename
-from types import MappingProxyType
 
 from pydantic import BaseModel
 
 from flows.ledger import DirectLedger, Ledger
 from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
-from tasks.plan import BandPlan, IngestedSong, Prepared, plan_band
+from tasks.plan import IngestedSong, Prepared, plan_band
 from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
 from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards
@@ -190,24 +188,22 @@ def examine_songs(
     place: Workspace, ingested: list[IngestedSong], settings: Config, ledger: Ledger
 ) -> dict[str, ExaminationRecord]:
     """What is heard in each track, by track id."""
-    tracks = {one.track.track.track_id: one.track for one in ingested if one.track.track.stems}
+    tracks: dict[str, IngestedSong] = {}
+    for one in ingested:
+        if one.track.track.stems:
+            tracks.setdefault(one.track.track.track_id, one)
     calls = [
-        {"workspace": place, "track": track, "workers": settings.ingest.workers} for track in tracks.values()
+        {"workspace": place, "track": one.track, "song": one.song, "workers": settings.ingest.workers}
+        for one in tracks.values()
     ]
     return dict(zip(tracks, ledger.call_all("examine", examine, calls), strict=True))
 
 
 def write_shard_sets(
-    place: Workspace,
-    plan: BandPlan,
-    settings: Config,
-    ledger: Ledger,
-    sources: Mapping[str, Mapping[str, list[str]]] = MappingProxyType({}),
+    place: Workspace, prepared: Prepared, settings: Config, ledger: Ledger
 ) -> dict[str, ShardsRecord]:
-    """One shard set a stem. A stem whose shards cannot train its model is set aside with the reason.
-
-    sources: see `sources_of`; what the cards name as files.
-    """
+    """One shard set a stem. A stem whose shards cannot train its model is set aside with the reason."""
+    plan, sources = prepared.plan, sources_of(prepared)
     if not plan.stems:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.dropped[:5])
         raise NoAudioError(f"no usable audio: all {len(plan.dropped)} files were set aside ({reasons})")
@@ -256,7 +252,7 @@ def prepare_input(input: str, config: list[str], overrides: list[str], workspace
     ledger = DirectLedger()
     prepared = prepare_band(place, open_listing(input, place.downloads), settings, ledger)
     plan = prepared.plan
-    records = write_shard_sets(place, plan, settings, ledger, sources_of(prepared))
+    records = write_shard_sets(place, prepared, settings, ledger)
     remember_splits(place, settings.segmentation.heldout_share, plan.splits)
     places = {stem: str(place.path(record.folder)) for stem, record in records.items()}
     return PreparedShards(places=places, set_aside=plan.dropped, notes=plan.notes)

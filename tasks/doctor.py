@@ -20,16 +20,16 @@ import soundfile
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tasks.plan import BandPlan, IngestedSong, Prepared, StemOutcome, split_seconds
+from tasks.plan import BandPlan, IngestedSong, Prepared, StemOutcome, usable_seconds
 from tasks.records import ExaminationRecord, FloorRecord, TrackRecord
 from tasks.workspace import Workspace, safe_name
 from wavenet.audio.decoding import AudioFacts, AudioSource
 from wavenet.audio.fingerprint import NearDuplicate, find_near_duplicates
+from wavenet.audio.quantization import Quantizer
 from wavenet.config import Config
 from wavenet.data.examination import load_print
 from wavenet.data.floors import Floor, low_floor_notes
 from wavenet.data.layouts.accounts import is_audio, is_score
-from wavenet.data.splits import ALL_SPLITS
 from wavenet.data.tracks import (
     AT_FULL_SCALE,
     CLIPPED_TO_TELL,
@@ -64,6 +64,8 @@ PAGE, JSON = "doctor.html", "doctor.json"
 MOST_CUTS = 400
 """As many stems have a clip of what would be cut: those of which it is most."""
 DC_TO_TELL = 0.01
+STEPS_TO_TELL = 8
+"""A file whose peak is fewer steps of the configured quantization high will be heard with its noise."""
 MOST_NOTES = 12
 """As many notes of songs are told as warnings; all of them are in the report."""
 MOST_COUNTED = 1000
@@ -91,7 +93,7 @@ def make_report(
         report = DoctorReport(
             title=title,
             files=files,
-            totals=count_files(files, _usable_seconds(prepared.plan, config)),
+            totals=count_files(files, usable_seconds(prepared.plan, config)),
             quantization=quantization,
             warnings=_warnings(prepared, files, quantization, config),
             config_yaml=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
@@ -337,21 +339,35 @@ def _row(
         peak_db=20 * math.log10(facts.peak) if facts.peak > 0 else None,
         clipped_share=facts.clipped_share,
         dc_offset=facts.dc_offset,
-        warnings=_file_warnings(facts, config),
+        warnings=_file_warnings(facts, config, row.verdict != "dropped"),
     )
 
 
-def _file_warnings(facts: AudioFacts, config: Config) -> list[str]:
+def _file_warnings(facts: AudioFacts, config: Config, used: bool) -> list[str]:
     warnings = []
     if facts.clipped_share > CLIPPED_TO_TELL:
         warnings.append(f"{facts.clipped_share:.1%} {AT_FULL_SCALE}")
     if abs(facts.dc_offset) > DC_TO_TELL:
         warnings.append(f"DC offset of {facts.dc_offset:+.3f} of full scale")
+    steps = _count_steps(facts.peak, config)
+    if used and config.segmentation.normalize == "none" and 0 < steps < STEPS_TO_TELL:
+        levels = config.quantization.quantization_channels
+        warnings.append(
+            f"quiet: its peak is only {steps:.1f} steps of {levels} levels high, and rounding noise will be "
+            "heard; segmentation.normalize raises quiet tracks"
+        )
     if facts.sample_rate < config.ingest.sample_rate:
         warnings.append(
             f"sampled at {facts.sample_rate} Hz, below ingest.sample_rate ({config.ingest.sample_rate} Hz)"
         )
     return warnings
+
+
+def _count_steps(peak: float, config: Config) -> float:
+    """How many of the steps beside silence a peak is high."""
+    section = config.quantization
+    quantizer = Quantizer(section.law, section.quantization_channels, section.dither)
+    return peak / float(quantizer.table[quantizer.silence_code + 1])
 
 
 def _with_near_copies(rows: Sequence[FileReport], place: Workspace, prepared: Prepared) -> list[FileReport]:
@@ -402,18 +418,6 @@ def _best_of_each(row: FileReport, found: Mapping[tuple[str | None, str], list[N
     """A row's near copies, one of each: stems of a separated track tell the same thing several times."""
     copies = [copy for stem in row.stems for copy in found.get((row.track, stem.stem), [])]
     return list({copy.name: copy for copy in sorted(copies, key=lambda copy: copy.agreement)}.values())[::-1]
-
-
-def _usable_seconds(plan: BandPlan, config: Config) -> dict[str, dict[str, float]]:
-    """Seconds of audio that is used, by stem and split."""
-    kept = {(outcome.song, outcome.stem): outcome.kept_seconds for outcome in plan.outcomes}
-    seconds = {stem: {str(split): 0.0 for split in ALL_SPLITS} for stem in plan.stems}
-    for stem, tracks in plan.stems.items():
-        for track in tracks:
-            parts = split_seconds(kept[track.record.name, stem], track, config)
-            for split, length in parts.items():
-                seconds[stem][split] += length
-    return seconds
 
 
 def _warnings(

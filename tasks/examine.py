@@ -33,7 +33,7 @@ LEAST_EXCERPT = 0.1
 """Seconds of a file that an excerpt must meet to hold it."""
 
 
-@cached_task(version="2", run_name="examine-{track.name}", ignore=["song", "workers"])
+@cached_task(version="3", run_name="examine-{track.name}", ignore=["song", "workers"])
 def examine(
     workspace: Workspace, track: TrackRecord, workers: int | None, song: SongRecord | None = None
 ) -> ExaminationRecord:
@@ -90,7 +90,7 @@ class Excerpt(Record):
     gain: float = 1.0
 
 
-@cached_task(version="2", run_name="floors-{stem}", ignore=["workers"])
+@cached_task(version="3", run_name="floors-{stem}", ignore=["workers"])
 def floors(
     workspace: Workspace,
     stem: str,

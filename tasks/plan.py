@@ -21,7 +21,15 @@ from wavenet.config import Config, SegmentationConfig
 from wavenet.data.scores import read_notes
 from wavenet.data.segments import count_segments, keep_segments, kept_regions
 from wavenet.data.songs import Scan
-from wavenet.data.splits import SPLITS, Candidate, Split, TrackSplit, choose_splits, split_segments
+from wavenet.data.splits import (
+    ALL_SPLITS,
+    SPLITS,
+    Candidate,
+    Split,
+    TrackSplit,
+    choose_splits,
+    split_segments,
+)
 from wavenet.data.tracks import StemAudio, Track, load_envelope, mixture_note
 from wavenet.errors import ScoreError
 
@@ -471,6 +479,18 @@ def split_seconds(kept_seconds: float, track: PlannedTrack, config: Config) -> d
     splits = split_segments(num_segments, "train", True, config.segmentation.heldout_share)
     train = min(kept_seconds, splits.count("train") * segment_seconds)
     return {"train": train, "heldout": kept_seconds - train}
+
+
+def usable_seconds(plan: BandPlan, config: Config) -> dict[str, dict[str, float]]:
+    """Seconds of audio that is used, by stem and split."""
+    kept = {(outcome.song, outcome.stem): outcome.kept_seconds for outcome in plan.outcomes}
+    seconds = {stem: {str(split): 0.0 for split in ALL_SPLITS} for stem in plan.stems}
+    for stem, tracks in plan.stems.items():
+        for track in tracks:
+            parts = split_seconds(kept[track.record.name, stem], track, config)
+            for split, length in parts.items():
+                seconds[stem][split] += length
+    return seconds
 
 
 def _why_one_sided(

@@ -97,6 +97,10 @@ class BaselinesRecord(StoredRecord):
     bits: Baselines
 
 
+class WeightsRecord(StoredRecord):
+    """Weights to begin a training with, copied from wherever they lay; the digest is of weights and card."""
+
+
 class ModelRecord(StoredRecord):
     """One stem's trained network, its metrics and figures; the digest is of weights and card."""
 

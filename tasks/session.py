@@ -1,9 +1,10 @@
-"""A training in a process of its own: started, listened to, and ended with the task that wanted it.
+"""A training, or a trial of one, in a process of its own: started, listened to, and ended with its task.
 
-Knows nothing of networks. The invariants: when `run_session` is left, for whatever reason, the process is
-gone; and should this process die without a word, the other notices and ends too.
+Knows nothing of networks. The invariants: when `run_session` or `run_trial` is left, for whatever reason,
+the process is gone; and should this process die without a word, the other notices and ends too.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,10 @@ from pydantic import ValidationError
 from wavenet import errors
 from wavenet.errors import TrainingStoppedError, WavebandError
 from wavenet.files import read_json, write_text
+from wavenet.model import TRAINED
 from wavenet.session.job import (
     MESSAGE,
     RESULT,
-    TRAINED,
     Begun,
     Done,
     Failed,
@@ -27,6 +28,8 @@ from wavenet.session.job import (
     Reported,
     Result,
     Told,
+    Trial,
+    TrialResult,
 )
 from wavenet.training.metrics import Reporter
 
@@ -40,36 +43,59 @@ def run_session(job: Job, reporters: Sequence[Reporter], processes: int = 1) -> 
 
     Raises what the training raises, and TrainingStoppedError where it was ended from outside.
     """
+    remedy = "run again to go on from the last checkpoint"
+    _run(job, reporters, processes, f"train {job.stem}", remedy)
+    trained = job.folder / TRAINED
+    return trained, Result.model_validate(read_json(trained / RESULT))
+
+
+def run_trial(trial: Trial, reporters: Sequence[Reporter] = ()) -> TrialResult:
+    """Try a training in a process of its own, so that the memory it takes is no other's.
+
+    Raises what `try_training` raises, and TrainingStoppedError where it was ended from outside.
+    """
+    remedy = "lower training.batch_size or the model's channels, or free some memory"
+    _run(trial, reporters, 1, f"try {trial.stem}", remedy)
+    return TrialResult.model_validate(read_json(trial.folder / RESULT))
+
+
+def _run(job: Job | Trial, reporters: Sequence[Reporter], processes: int, name: str, remedy: str) -> None:
+    """Have a job done; its folder then holds the result."""
     job.folder.mkdir(parents=True, exist_ok=True)
     write_text(job.folder / JOB, job.model_dump_json(indent=2))
-    with _started(_command(job.folder / JOB, processes)) as process:
+    with _started(_command(job.folder / JOB, processes), processes) as process:
         last = _listen(process, reporters)
         status = process.wait()
     if isinstance(last, Failed):
         raise _as_error(last)
     if not isinstance(last, Done):
         raise TrainingStoppedError(
-            f"train {job.stem}: the process ended without a word (exit status {status}; -9 is often a "
-            "machine short of memory); run again to go on from the last checkpoint"
+            f"{name}: the process ended without a word (exit status {status}; -9 is often a machine short of "
+            f"memory); {remedy}"
         )
-    trained = job.folder / TRAINED
-    return trained, Result.model_validate(read_json(trained / RESULT))
 
 
 def _command(job: Path, processes: int) -> list[str]:
     session = ["-m", "wavenet.session", str(job)]
     if processes == 1:
         return [sys.executable, *session]
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher = ["-m", "wavenet.session.launch", "--standalone", f"--nproc-per-node={processes}"]
     return [sys.executable, *launcher, *session]
 
 
+def _threads(processes: int) -> int:
+    """Threads of each, so that all of them have the cores to themselves; torchrun would say one."""
+    return max(1, (os.cpu_count() or 1) // processes)
+
+
 @contextmanager
-def _started(command: list[str]) -> Iterator[subprocess.Popen]:
+def _started(command: list[str], processes: int) -> Iterator[subprocess.Popen]:
     """A running process, asked to end and then made to when the block is left."""
     process = subprocess.Popen(  # noqa: S603 (our own module)
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
-    )
+        command, env={"OMP_NUM_THREADS": str(_threads(processes)), **os.environ} if processes > 1 else None,
+        process_group=0 if processes > 1 else None,  # Ctrl-C is for us: the launcher takes it otherwise
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace",
+    )  # fmt: skip
     try:
         yield process
     finally:
@@ -85,17 +111,21 @@ def _started(command: list[str]) -> Iterator[subprocess.Popen]:
 
 
 def _listen(process: subprocess.Popen, reporters: Sequence[Reporter]) -> Message | None:
-    """Pass on what is said, until nothing more is; returns the last message."""
+    """Pass on what is said, until nothing more is. Returns the last message, or the first failure: of
+    several processes the others fail for want of it."""
     last: Message | None = None
+    failed: Failed | None = None
     for line in process.stdout:  # type: ignore[union-attr]
         try:
             last = MESSAGE.validate_json(line)
         except ValidationError:
             print(line, end="", file=sys.stderr)  # of a library that has its own way to standard output
             continue
+        if isinstance(last, Failed):
+            failed = failed or last
         for reporter in reporters:
             _pass_on(last, reporter)
-    return last
+    return failed or last
 
 
 def _pass_on(message: Message, reporter: Reporter) -> None:

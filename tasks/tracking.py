@@ -1,7 +1,7 @@
 """MLflow: one parent run a pipeline run, one child a stem. The only importer of mlflow.
 
 MLflow is a mirror of what lies in the workspace. The invariant: an MLflow that cannot be reached
-costs a warning and never a training.
+costs a warning and never a training; but where weights are asked of it by name, an error.
 """
 
 import functools
@@ -22,12 +22,17 @@ from tasks.workspace import Workspace
 from wavenet.config import StemConfig
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.splits import SPLITS
+from wavenet.errors import ConfigError
 from wavenet.files import digest_json
 from wavenet.training.metrics import STEP, read_metrics
 
 EXPERIMENT = "waveband"
 ROWS_A_BATCH = 100
 SECONDS_A_BATCH, LONGEST_WAIT = 2.0, 300.0
+RUN_URI = re.compile(r"runs:/(?P<run>\w+)/(?P<path>.+)")
+VERSION_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>.+))")
+NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
+"""MLflow's codes of what it knows nothing of."""
 
 
 def tracking_uri(workspace: Workspace) -> str:
@@ -299,6 +304,62 @@ def log_to_run_under_way(workspace: Workspace, output: DoctorOutput) -> str | No
     if run_id:
         log_doctor(tracking_uri(workspace), run_id, output)
     return run_id
+
+
+def is_mlflow_uri(text: str) -> bool:
+    """Whether a place is one in MLflow."""
+    return text.startswith(("models:", "runs:"))
+
+
+def download_weights(workspace: Workspace, uri: str, folder: Path) -> Path:
+    """Copy what models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/PATH names into a folder.
+
+    Returns where it lies there. Raises ConfigError where the URI is none of these, or MLflow knows nothing of
+    it or cannot be reached.
+    """
+    if not (RUN_URI.fullmatch(uri) or VERSION_URI.fullmatch(uri)):
+        raise ConfigError(
+            f"training.init_from={uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or "
+            "runs:/RUN_ID/model"
+        )
+    store = tracking_uri(workspace)
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists():
+        raise _not_there(uri, store, "there are no runs yet")
+    try:
+        return _download(store, uri, folder)
+    except Exception as error:  # each store of artifacts has its own kinds
+        if getattr(error, "error_code", None) in NOT_THERE or isinstance(error, FileNotFoundError):
+            raise _not_there(uri, store, str(error)) from None
+        raise ConfigError(
+            f"training.init_from={uri}: MLflow at {store} cannot be reached ({error}); check "
+            "MLFLOW_TRACKING_URI, or name a folder"
+        ) from error
+
+
+def _download(store: str, uri: str, folder: Path) -> Path:
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow.artifacts import download_artifacts
+
+    if named := VERSION_URI.fullmatch(uri):
+        uri = _source_of_version(store, **named.groupdict())
+    return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=store))
+
+
+def _source_of_version(store: str, name: str, version: str | None, alias: str | None) -> str:
+    """Where a registered version's files lie. Asked of a client: MLflow's own way for models:/ takes another
+    registry than that of the store."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=store, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or store)
+    number = version or client.get_model_version_by_alias(name, alias).version
+    return client.get_model_version_download_uri(name, str(number))
+
+
+def _not_there(uri: str, store: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"training.init_from={uri}: not found in MLflow at {store} ({reason}); `mlflow ui` shows what "
+        "there is, MLFLOW_TRACKING_URI says where"
+    )
 
 
 def _metric_name(name: str) -> str:

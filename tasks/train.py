@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tasks.caching import cached_task
 from tasks.progress import TrainingProgress
-from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord
+from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
 from tasks.session import run_session
 from tasks.tracking import metrics_mirror
 from tasks.workspace import Workspace
@@ -28,6 +28,7 @@ def train(
     model: ModelConfig,
     training: TrainingConfig,
     baselines: BaselinesRecord,
+    init: WeightsRecord | None,
     tracking_run: str | None,
 ) -> ModelRecord:
     """Train one stem's network, going on from the checkpoint of an interrupted run of the same key.
@@ -40,9 +41,11 @@ def train(
         shards_digest=shards.digest,
         folder=scratch,
         config=StemConfig(model=model, training=training),
+        init=workspace.path(init.folder) if init else None,
     )
     with metrics_mirror(workspace, tracking_run) as mirror:
-        trained, result = run_session(job, [TrainingProgress(stem, training.steps, baselines.bits), mirror])
+        reporters = [TrainingProgress(stem, training.steps, baselines.bits), mirror]
+        trained, result = run_session(job, reporters, training.processes)
     figures = {
         "heldout_bits": result.heldout_bits,
         "free_bits": result.free_bits,
@@ -53,7 +56,7 @@ def train(
         shutil.copytree(trained, folder, dirs_exist_ok=True)
         digest = digest_folder(folder, [WEIGHTS, CARD])
         facts = {"baselines": baselines.bits.model_dump(), "training": training.model_dump()}
-        write_json(folder / FIGURES, {**figures, **facts})
+        write_json(folder / FIGURES, {**figures, **facts, "transfer": result.transfer})
         shutil.copy(scratch / METRICS, folder / METRICS)
         if (scratch / SAMPLES).is_dir():
             shutil.copytree(scratch / SAMPLES, folder / SAMPLES)

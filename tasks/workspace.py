@@ -7,6 +7,7 @@
     downloads/ files of a remote input
     splits.json    which tracks are held out, once decided
     output/    mixes, stems and pages for people
+    models/    what `waveband train` trains by itself
     prefect/, mlflow.db, mlflow-artifacts/    the embedded services
 
 Knows nothing of what is stored.
@@ -55,6 +56,10 @@ class Workspace(BaseModel):
     @property
     def output(self) -> Path:
         return self.root / "output"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
 
     def work(self, name: str) -> Path:
         """The folder of a training under way."""

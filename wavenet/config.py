@@ -197,6 +197,18 @@ class TrainingConfig(Section):
     """One stem's training."""
 
     steps: int = Field(2000, ge=1)
+    init_from: str | None = Field(
+        None,
+        min_length=1,
+        description="weights to begin with: folder, file, models:/NAME/VERSION or runs:/RUN_ID/model",
+        json_schema_extra=NO_CONTENT,  # what is found there is
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        description="that share each batch on this machine; on GPUs one a card",
+        json_schema_extra=NO_CONTENT,
+    )
     batch_size: int = Field(4, ge=1, description="windows a step, over all devices")
     micro_batch: int | None = Field(
         None,
@@ -239,6 +251,15 @@ class TrainingConfig(Section):
     checkpoint_seconds: float = Field(
         30.0, ge=0, description="0: a checkpoint every step", json_schema_extra=NO_CONTENT
     )
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        if self.batch_size < self.processes:
+            raise ValueError(
+                f"batch_size is {self.batch_size}, too few for {self.processes} processes; each takes a "
+                "window at least: raise batch_size or lower processes"
+            )
+        return self
 
 
 class GenerationConfig(Section):

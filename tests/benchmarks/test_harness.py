@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 import benchmarks
@@ -22,7 +21,6 @@ from benchmarks.harness import (
     describe_machine,
     describe_run,
     measure_in_turn,
-    peak_memory,
     pinned_pool,
     run_apart,
     run_pinned,
@@ -135,12 +133,6 @@ def test_two_pinned_processes_have_different_cores():
             if len(cores) == 2:
                 return
     raise AssertionError(f"both ran on {cores}")
-
-
-def test_peak_memory_counts_what_was_given_back():
-    before = peak_memory()
-    np.ones((before - psutil.Process().memory_info().rss + (64 << 20)) // 8)
-    assert peak_memory() > before
 
 
 def test_the_helpers_are_no_benchmarks():

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from flows.prepare import prepare_shards
 from tasks.workspace import Workspace
+from wavenet.data.shards.format import read_manifest
 
 INGESTS = {f"{task}-song {number}" for task in ("ingest", "examine") for number in range(3)}
 DRUMS = {"train-drums", "generate-drums"}
@@ -45,6 +47,18 @@ def test_a_folder_of_finished_tracks_becomes_one_stem(run, tmp_path, write_tone)
     assert {name for name in result.ran if name.startswith("ingest")} == {
         "ingest-disc 0/0", "ingest-disc 0/2", "ingest-disc 1/1", "ingest-disc 1/3"
     }  # fmt: skip
+
+
+def test_a_run_writes_the_same_shards_as_prepare(run, songs, workspace, tiny, tmp_path):
+    run(songs)
+    made = {folder.name: folder for folder in (workspace / "store" / "shards").iterdir()}
+    places = prepare_shards(str(songs), [str(tiny)], [], tmp_path / "another")
+    assert sorted(made) == sorted(Path(place).name for place in places.values())
+    for place in map(Path, places.values()):
+        for path in place.iterdir():
+            assert (made[place.name] / path.name).read_bytes() == path.read_bytes()
+    (sources, *_) = (track.sources for track in read_manifest(Path(places["drums"])).tracks)
+    assert sources[0].endswith("/drums.wav")
 
 
 def test_same_inputs_run_nothing(run, songs):

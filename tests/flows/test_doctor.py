@@ -24,6 +24,7 @@ from flows.cli import app
 from flows.doctor import examine_input
 from flows.prepare import prepare_shards
 from tasks.doctor import DoctorOutput
+from wavenet.audio.loudness import measure_loudness
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.reader import read_shards
 from wavenet.data.splits import ALL_SPLITS
@@ -532,6 +533,19 @@ def test_clipping_offset_and_a_low_rate_are_warned_of(album, name, told):
     assert {row.path for row in album.rows.values() if row.warnings} == {"loud.wav", "offset.wav", "low.wav"}
 
 
+def test_a_quiet_file_is_kept_and_told_what_the_levels_leave_of_it(tmp_path, config):
+    write(tmp_path / "music" / "quiet.wav", 5e-4 * play(50), subtype="PCM_24")
+    write(tmp_path / "music" / "usual.wav", play(51))
+    dither = np.random.default_rng(0).triangular(-1, 0, 1, 4 * RATE) / 2**15
+    write(tmp_path / "music" / "dither.wav", dither, subtype="PCM_16")
+    for options, told in (([], True), (["segmentation.normalize=peak"], False)):
+        output = examine_input(str(tmp_path / "music"), [str(config)], options, tmp_path / "workspace")
+        dither, quiet, usual = output.report.files
+        assert (dither.verdict, dither.warnings) == ("dropped", [])
+        assert (quiet.verdict, usual.warnings) == ("kept", [])
+        assert ["steps of 512 levels high" in warning for warning in quiet.warnings] == [True] * told
+
+
 def test_measures_are_those_of_the_file(album):
     row = album.rows["offset.wav"]
     assert (row.seconds, row.sample_rate, row.num_channels, row.codec) == (4.0, RATE, 1, "WAV/PCM_16")
@@ -540,7 +554,22 @@ def test_measures_are_those_of_the_file(album):
     assert row.dc_offset == pytest.approx(waveform.mean(), abs=1e-5)
     loud = soundfile.read(album.input / "loud.wav")[0]
     assert album.rows["loud.wav"].clipped_share == pytest.approx((np.abs(loud) >= 0.999).mean(), abs=1e-6)
-    assert album.rows["loud.wav"].loudness_lufs > album.rows["track 0.wav"].loudness_lufs + 10
+    assert album.rows["loud.wav"].loudness_lufs == pytest.approx(measure_loudness(loud, RATE), abs=0.01)
+
+
+def test_loudness_is_of_the_channels_and_rate_of_the_file_and_dither_is_no_sound(examine):
+    rng = np.random.default_rng(0)
+    wide = play(40)[:, None] + 0.02 * rng.standard_normal((4 * RATE, 2))  # of which 6 kHz keep a part
+    dither = rng.triangular(-1, 0, 1, 4 * RATE) / 2**15
+
+    def write_two(folder):
+        write(folder / "wide.wav", wide, subtype="FLOAT")
+        write(folder / "resting.wav", np.concatenate([1e-3 * play(41), dither]), subtype="PCM_16")
+        return folder
+
+    rows = examine(write_two).rows
+    assert rows["wide.wav"].loudness_lufs == pytest.approx(measure_loudness(wide, RATE), abs=0.01)
+    assert rows["resting.wav"].silence_share == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -10,12 +11,12 @@ import time
 import psutil
 import pytest
 
-from tasks.session import JOB, run_session
+from tasks.session import JOB, run_session, run_trial
 from tests.small_training import config, shard_folder
-from wavenet.errors import IncompatibleDataError, TrainingStoppedError
+from wavenet.errors import ConfigError, IncompatibleDataError, TrainingStoppedError
 from wavenet.files import write_text
 from wavenet.model.saved import load_model
-from wavenet.session.job import Job
+from wavenet.session.job import Job, Trial
 from wavenet.training.checkpoint import list_checkpoints
 from wavenet.training.loop import CHECKPOINTS, train_model
 from wavenet.training.metrics import METRICS, SPEED, STEP, TRAIN_BITS, read_metrics
@@ -142,6 +143,8 @@ def wait_for(condition, seconds=60):
 
 def test_two_processes_train_as_one_does(job, tmp_path):
     """gloo on loopback: each takes half of every batch; the same losses, rounding aside."""
+    training = job.config.training.model_copy(update={"precision": "fp32"})  # bf16 rounds a hundredth
+    job = job.model_copy(update={"config": job.config.model_copy(update={"training": training})})
     alone = job.model_copy(update={"folder": tmp_path / "alone"})
     _, one = run_session(alone, [])
     _, two = run_session(job, [], processes=2)
@@ -152,9 +155,84 @@ def test_two_processes_train_as_one_does(job, tmp_path):
         assert other[TRAIN_BITS] == pytest.approx(one_row[TRAIN_BITS], abs=1e-5)
 
 
+def test_two_torchruns_started_by_hand_without_a_terminal_train_one_model(job):
+    """As on two machines; they meet on loopback, and their standard input is no pipe that could end."""
+    job.folder.mkdir()
+    write_text(job.folder / JOB, job.model_dump_json())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = f"--master-port={free.getsockname()[1]}"
+    where = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", meeting]
+    session = ["-m", "wavenet.session", str(job.folder / JOB)]
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={number}", *session],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    told = [machine.communicate(timeout=120)[0].splitlines() for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0]
+    assert sum('"kind":"row"' in line for line in told[0]) > 60
+    assert told[1] == ['{"kind":"done"}']
+    assert (job.folder / "trained" / "result.json").is_file()
+
+
+def test_more_processes_than_windows_are_refused_with_the_reason(job):
+    with pytest.raises(ConfigError, match="batch_size is 2, too few for 3 processes"):
+        run_session(job, [], processes=3)
+
+
 def test_a_session_in_a_thread_can_be_listened_to(job):
     listener = Listener()
     thread = threading.Thread(target=run_session, args=[job, [listener]])
     thread.start()
     thread.join(60)
     assert listener.rows[-1][STEP] == 60
+
+
+# a trial
+
+
+@pytest.fixture
+def trial(config, tmp_path):
+    return Trial(
+        stem="drums", folder=tmp_path / "trial", config=config, quantization_channels=64, labels={},
+        hop_length=20, seconds=0.1,
+    )  # fmt: skip
+
+
+def test_a_trial_tells_what_a_step_costs_and_leaves_no_process(trial):
+    result = run_trial(trial)
+    assert result.num_steps >= 2
+    assert result.step_seconds > 0
+    assert result.peak_bytes < 2 << 30  # torch and a tiny network; not what this process has
+    assert not children()
+
+
+def test_a_trial_of_a_network_that_is_told_something(trial):
+    model = trial.config.model.model_copy(update={"labels": ["artist"], "features": ["energy", "notes"]})
+    told = trial.model_copy(
+        update={
+            "config": trial.config.model_copy(update={"model": model}),
+            "labels": {"artist": ["Ann", "Bo"]},
+        }
+    )
+    assert run_trial(told).num_parameters > run_trial(trial).num_parameters
+
+
+def test_a_trial_of_what_cannot_be_is_the_error_that_it_is(trial):
+    training = trial.config.training.model_copy(update={"device": "cuda:77"})
+    bad = trial.model_copy(update={"config": trial.config.model_copy(update={"training": training})})
+    with pytest.raises(ConfigError, match="cuda:77"):
+        run_trial(bad)
+
+
+def test_a_trial_that_is_killed_says_what_may_be_done(trial):
+    def kill():
+        wait_for(children)
+        children()[0].kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(TrainingStoppedError, match=r"try drums.*free some memory"):
+        run_trial(trial.model_copy(update={"seconds": 60}))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from wavenet.audio.mulaw import Codes
-from wavenet.config import StemConfig
+from wavenet.config import ModelConfig, StemConfig
 from wavenet.data.conditions import condition_facts
 from wavenet.data.shards.format import Manifest
 from wavenet.data.shards.reader import read_codes
@@ -65,12 +65,7 @@ def load_runs(folder: Path, split: Split) -> list[CodeRun]:
 
 def check_compatible(manifest: Manifest, config: StemConfig) -> None:
     """Raise IncompatibleDataError where these shards cannot train this model, saying why."""
-    if config.model.output == "softmax" and manifest.quantization_channels > MAX_SOFTMAX_LEVELS:
-        raise IncompatibleDataError(
-            f"{manifest.stem}: the shards have {manifest.quantization_channels} levels, a softmax output "
-            f"has at most {MAX_SOFTMAX_LEVELS}; lower quantization.quantization_channels, or set "
-            "model.output=logistics"
-        )
+    check_levels(manifest.stem, manifest.quantization_channels, config.model)
     condition_facts(manifest, config.model)
     for split in SPLITS:
         if not manifest.num_samples(split):
@@ -86,6 +81,16 @@ def check_compatible(manifest: Manifest, config: StemConfig) -> None:
                 f"{manifest.stem}: the longest {split} audio has {longest} samples, the receptive field "
                 f"needs {shortest}; lower model.dilation_cycle or model.num_cycles, or add longer tracks"
             )
+
+
+def check_levels(stem: str, quantization_channels: int, config: ModelConfig) -> None:
+    """Raise IncompatibleDataError where an output cannot tell so many levels apart."""
+    if config.output == "softmax" and quantization_channels > MAX_SOFTMAX_LEVELS:
+        raise IncompatibleDataError(
+            f"{stem}: the shards have {quantization_channels} levels, a softmax output "
+            f"has at most {MAX_SOFTMAX_LEVELS}; lower quantization.quantization_channels, or set "
+            "model.output=logistics"
+        )
 
 
 def _longest_run(manifest: Manifest, split: Split) -> int:

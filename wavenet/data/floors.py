@@ -56,6 +56,7 @@ class Floor:
     configured: bool
     clip: str  # what the setting makes of the first excerpt
     level_db: float | None = None
+    overshoots: bool = False
 
 
 def settings_around(sample_rate: int, quantization_channels: int) -> list[tuple[int, int]]:
@@ -96,6 +97,10 @@ def low_floor_notes(floors: Iterable[Floor]) -> list[str]:
 
 
 def _why_low(floor: Floor) -> str:
+    if floor.overshoots:
+        return (
+            "its peaks rise above full scale and are clipped; segmentation.normalize=peak lowers such tracks"
+        )
     if floor.level_db is not None and floor.level_db < QUIET_DB:
         return (
             f"its audio is quiet, {floor.level_db:.0f} dBFS where it is loudest; "
@@ -112,15 +117,27 @@ def _measure_setting(
     """One setting on all sounds; what is heard of the first goes into a clip."""
     quantizer = Quantizer(fmt.quantizer.law, levels, fmt.quantizer.dither)
     noise, clip = NoiseMeter(quantizer), f"{sample_rate}-{levels}.wav"
+    overshoot = 0.0
     for number, sound in enumerate(sounds):
         codes = quantizer.encode(sound, seed=number)
         noise.add(sound, codes)
+        overshoot += float(np.square(np.maximum(np.abs(sound) - 1, 0)).sum(dtype=np.float64))
         if number == 0:
             heard = codes[: round(CLIP_SECONDS * sample_rate)]
             write_audio(folder / clip, quantizer.decode(heard), sample_rate)
     configured = (sample_rate, levels) == (fmt.sample_rate, fmt.quantizer.quantization_channels)
     snr_db, level = _rounded(noise.signal_to_noise_db), level_db(noise.energy / max(1, sum(map(len, sounds))))
-    return Floor(fmt.stem, sample_rate, levels, quantizer.law, snr_db, configured, clip, round(level, 2))
+    return Floor(
+        stem=fmt.stem,
+        sample_rate=sample_rate,
+        quantization_channels=levels,
+        law=quantizer.law,
+        snr_db=snr_db,
+        configured=configured,
+        clip=clip,
+        level_db=round(level, 2),
+        overshoots=overshoot > noise.noise / 2,
+    )
 
 
 def _move_to_whole(floors: list[Floor], whole_db: float | None) -> list[Floor]:

@@ -19,6 +19,8 @@ FEW_ROWS = 8
 MOST_ROWS = 10
 """Of more problems of a kind the worst are listed."""
 MOST_STEMS = 20
+OVER = "†"
+"""Marks a floor that is no matter of rounding: peaks that are clipped."""
 SPLIT_NAMES = {"train": "Train", "heldout": "Held out", "test": "Test"}
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -75,6 +77,11 @@ class FloorTable:
         return sorted({levels for levels, _ in self.cells})
 
     @property
+    def overshoots(self) -> bool:
+        """Whether some figure is no matter of rounding, but of peaks that are clipped."""
+        return any(floor.overshoots for floor in self.cells.values())
+
+    @property
     def configured(self) -> Floor | None:
         return next((floor for floor in self.cells.values() if floor.configured), None)
 
@@ -98,7 +105,8 @@ class FloorTable:
             for levels in self.levels
         ]
         head = ["", *(f"{format_number(rate)} Hz" for rate in self.rates)]
-        return f"Quantization floor of {self.stem}, dB (* as configured)", head, rows
+        told = _floor_marks(self.cells.values())
+        return f"Quantization floor of {self.stem}, dB ({told})", head, rows
 
 
 def find_splits(report: DoctorReport) -> list[str]:
@@ -266,11 +274,18 @@ def _floor_tables(report: DoctorReport) -> list[Table]:
         return [floor.table for floor in floors]
     rate, levels = here.sample_rate, floors[0].levels
     rows = [[floor.stem, *(_floor_cell(floor.cells.get((n, rate))) for n in levels)] for floor in floors]
-    title = f"Quantization floor at {format_number(rate)} Hz, dB (* as configured; other rates on the page)"
+    told = _floor_marks(cell for floor in floors for n in levels if (cell := floor.cells.get((n, rate))))
+    title = f"Quantization floor at {format_number(rate)} Hz, dB ({told}; other rates on the page)"
     return [(title, ["Stem", *(f"{format_number(n)} levels" for n in levels)], _cap(rows, MOST_STEMS))]
 
 
 def _floor_cell(floor: Floor | None) -> str:
     if floor is None:
         return UNKNOWN
-    return format_number(floor.snr_db, 1) + ("*" if floor.configured else "")
+    marks = ("*" if floor.configured else "") + (OVER if floor.overshoots else "")
+    return format_number(floor.snr_db, 1) + marks
+
+
+def _floor_marks(cells: Iterable[Floor]) -> str:
+    over = f"; {OVER} of peaks clipped at that rate" if any(cell.overshoots for cell in cells) else ""
+    return f"* as configured{over}"

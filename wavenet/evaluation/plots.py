@@ -67,6 +67,22 @@ def plot_loss(rows: Sequence[Row], baselines: Mapping[str, float], path: Path) -
     _save_figure(figure, path)
 
 
+def plot_comparison(curves: Mapping[str, Sequence[Row]], path: Path) -> None:
+    """Draw held-out bits per sample over steps of two trainings as a PNG, the one that matters first.
+
+    curves: name to rows, as `read_metrics` returns them.
+    """
+    figure, axes = _new_figure()
+    labels: list[Label] = []
+    for (name, rows), color in zip(curves.items(), (HELDOUT_COLOR, TRAIN_COLOR), strict=True):
+        labels += _draw_curve(axes, name, _series(rows, HELDOUT_BITS), color)
+    _scale_steps(axes, has_steps=bool(labels))
+    axes.margins(y=0.1)
+    axes.set_ylabel("held-out bits per sample")
+    _label_right_edge(axes, labels)
+    _save_figure(figure, path)
+
+
 def plot_mel(waveform: NDArray[np.floating], sample_rate: int, path: Path) -> None:
     """Draw a mel spectrogram as a PNG: seconds to the right, hertz upwards, louder is darker.
 

@@ -2,3 +2,5 @@
 
 WEIGHTS, CARD = "model.safetensors", "config.json"
 """The files of a saved model; here, for those who name them without torch."""
+TRAINED = "trained"
+"""Folder, in a training's, of the saved model that it ends with."""

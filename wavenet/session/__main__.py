@@ -1,12 +1,13 @@
 """The process: reads a job, trains, and says on standard output how it goes.
 
-It ends when it is told to (SIGTERM), or when whoever started it is gone, which closes its standard input;
-either way it saves a checkpoint first. Ctrl-C is for whoever started it. Under `torchrun` it is one of
-several, of which the first speaks.
+It ends when it is told to (SIGTERM), or when whoever started it is gone, which closes the pipe that is its
+standard input; either way it saves a checkpoint first. Ctrl-C is for whoever started it. Under `torchrun` it
+is one of several: the first tells of the training, each of its own end.
 """
 
 import os
 import signal
+import stat
 import sys
 import threading
 import traceback
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wavenet.errors import WavebandError
-from wavenet.session.job import MESSAGE, Begun, Done, Failed, Job, Message, Reported, Told
+from wavenet.session.job import JOB, MESSAGE, Begun, Done, Failed, Message, Reported, Told
 
 PATIENCE_SECONDS = 120.0
 """How long an orphan may take for its last step."""
@@ -51,10 +52,10 @@ def main(path: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_watch_starter, args=[stop], daemon=True).start()
     from wavenet.errors import TrainingStoppedError
-    from wavenet.session.run import run_job  # torch takes seconds
+    from wavenet.session.run import run  # torch takes seconds
 
     try:
-        run_job(Job.model_validate_json(path.read_bytes()), speaker, stop.is_set)
+        run(JOB.validate_json(path.read_bytes()), speaker, stop.is_set)
         speaker.say(Done())
         return 0
     except TrainingStoppedError as error:
@@ -70,8 +71,10 @@ def main(path: Path) -> int:
 
 
 def _watch_starter(stop: threading.Event) -> None:
-    """Standard input says nothing and ends with whoever holds its other end."""
-    while sys.stdin.buffer.read(1 << 16):
+    """Standard input says nothing and ends with whoever holds its other end: where it is a pipe."""
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):  # a terminal, or /dev/null of a job on a cluster
+        return
+    while os.read(0, 1 << 16):  # not sys.stdin, whose lock a daemon thread may not hold when all ends
         pass
     stop.set()
     threading.Event().wait(PATIENCE_SECONDS)

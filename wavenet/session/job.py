@@ -1,4 +1,4 @@
-"""What a training process is told, and what it says: one JSON file in, one JSON line a message out.
+"""What a process is told to train or to try, and what it says: a JSON file in, a JSON line a message out.
 
 Knows nothing of networks. The invariant: whoever starts a session can read every line of it as a
 `Message`, the last of which is `done` or `error`.
@@ -11,9 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from wavenet.config import StemConfig
 
-TRAINED = "trained"
-"""Folder, in the job's, of what a finished session leaves: the model and `result.json`."""
 RESULT = "result.json"
+"""Lies beside the model that a finished session leaves in `TRAINED`."""
 SAMPLES = "samples"
 """Folder, in the job's, of what was played on the way."""
 
@@ -33,6 +32,21 @@ class Job(Part):
     init: Path | None = None
 
 
+class Trial(Part):
+    """Some seconds of training on random codes. labels: known values of each; hop_length: samples a frame.
+
+    folder: where the result is left, as `RESULT`.
+    """
+
+    stem: str
+    folder: Path
+    config: StemConfig
+    quantization_channels: int
+    labels: dict[str, list[str]]
+    hop_length: int
+    seconds: float
+
+
 class Result(Part):
     """What a training ends with; bits per sample of held-out audio."""
 
@@ -42,6 +56,20 @@ class Result(Part):
     steps: int
     seconds: float
     transfer: dict | None
+
+
+class TrialResult(Part):
+    """What a trial has found, see `wavenet.training.trial.Tried`."""
+
+    num_parameters: int
+    multiply_adds: float
+    num_steps: int
+    step_seconds: float
+    look_seconds: float
+    peak_bytes: int
+    device: str
+    precision: str
+    micro_batch: int | None
 
 
 class Begun(Part):
@@ -78,6 +106,9 @@ class Failed(Part):
     error: str
     message: str
 
+
+JOB: TypeAdapter[Job | Trial] = TypeAdapter(Job | Trial)
+"""What a process can be told to do; the fields tell which."""
 
 Message = Annotated[Begun | Reported | Told | Done | Failed, Field(discriminator="kind")]
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)

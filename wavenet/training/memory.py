@@ -1,9 +1,11 @@
-"""Memory that one training step gives back stays with the process for the next one.
+"""Memory of this process: what one training step gives back stays for the next one, and how much it was.
 
 Knows nothing of tensors. The invariant: nothing is computed otherwise, only where from memory comes.
 """
 
 import ctypes
+import platform
+from pathlib import Path
 
 # mallopt's numbers of glibc's malloc.h
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -23,3 +25,21 @@ def keep_memory() -> bool:
         return False
     answers = mallopt(MMAP_THRESHOLD, LARGEST), mallopt(TRIM_THRESHOLD, NEVER_TRIM)
     return answers == (1, 1)
+
+
+def peak_memory() -> int:
+    """The most bytes that were resident in this process so far."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return _peak_with_ancestors()
+
+
+def _peak_with_ancestors() -> int:
+    """As the system counts for a process, which may begin with what its parent had."""
+    import resource  # not on every system
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024

@@ -7,11 +7,12 @@ from wavenet.training.ranks import ALONE, Ranks
 
 
 def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
-    """`auto` is this rank's GPU, or the CPU. Raises ConfigError for what this machine lacks."""
+    """`auto` is this rank's GPU, or the CPU; `cuda` this rank's. Raises ConfigError for what this machine
+    lacks."""
     if name == "auto":
-        return torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = torch.device("cuda", ranks.local_rank) if name == "cuda" else torch.device(name)
     except RuntimeError:
         raise ConfigError(
             f"training.device: '{name}' is no device; expected auto, cpu, cuda or cuda:N"
@@ -20,7 +21,8 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ConfigError(
-            f"training.device: torch cannot use '{name}' on this machine; use auto or cpu"
+            f"training.device: torch cannot use '{device}' on this machine; use auto or cpu, and no more "
+            "processes than it has cards"
         ) from None
     return device
 

@@ -60,7 +60,8 @@ def join_ranks() -> Iterator[Ranks]:
     if world == 1:
         yield ALONE
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    # sums are of tensors on cards and of numbers on the CPU
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Ranks(distributed.get_rank(), world, int(os.environ.get("LOCAL_RANK", "0")))
     finally:

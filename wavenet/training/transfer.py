@@ -4,9 +4,7 @@ Knows nothing of where the weights come from. The invariant: every weight of the
 in the report with the reason why it begins fresh.
 """
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,39 +13,20 @@ from torch import Tensor
 
 from wavenet.errors import IncompatibleCheckpointError
 from wavenet.files import read_json
-from wavenet.model import CARD, WEIGHTS
+from wavenet.model import CARD, TRAINED, WEIGHTS
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.taken_over import Transfer
 
 LABEL_TABLES = "encoder.labels."
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """What was taken over. partly, fresh: names of weights, and why; unused: what the other had besides."""
-
-    loaded: list[str] = field(default_factory=list)
-    partly: dict[str, str] = field(default_factory=dict)
-    fresh: dict[str, str] = field(default_factory=dict)
-    unused: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def summary(self) -> str:
-        """One line for people."""
-        total = len(self.loaded) + len(self.partly) + len(self.fresh)
-        line = f"{len(self.loaded)} of {total} weights taken over"
-        rest = [f"{name} {why}" for name, why in {**self.partly, **self.fresh}.items()]
-        return f"{line}; {'; '.join(rest)}" if rest else line
-
-
 def load_into(model: WaveNet, folder: Path) -> Transfer:
-    """Take over the weights of an exported model, a checkpoint, or a folder of checkpoints.
+    """Take over the weights of a file, an exported model, a checkpoint, or a training's folder.
 
     A weight of the same name and shape is loaded. Of a label's embedding, rows are loaded by the values
     that they stand for. Raises IncompatibleCheckpointError where there are no weights, or none fits.
     """
-    theirs, labels = _read_weights(find_weights(folder))
+    theirs, labels = read_weights(find_weights(folder))
     ours = model.state_dict()
     transfer = Transfer(unused=sorted(theirs.keys() - ours.keys()))
     for name, mine in ours.items():
@@ -69,13 +48,21 @@ def load_into(model: WaveNet, folder: Path) -> Transfer:
     return transfer
 
 
-def find_weights(folder: Path) -> Path:
-    """The weights in a folder: an exported model's, a checkpoint's, or the newest checkpoint's."""
-    for place in [folder, *_newest_first(folder), *_newest_first(folder / "checkpoints")]:
-        if (place / WEIGHTS).is_file():
-            return place / WEIGHTS
+def find_weights(place: Path) -> Path:
+    """The file of weights that a place stands for: itself; or in a folder an exported model's, a
+    checkpoint's, or of a training's folder the model that it ended with, or the newest checkpoint's."""
+    if place.is_file() and place.suffix == Path(WEIGHTS).suffix:
+        return place
+    for folder in [
+        place,
+        place / TRAINED,
+        *_newest_first(place),
+        *_newest_first(place / "checkpoints"),
+    ]:
+        if (folder / WEIGHTS).is_file():
+            return folder / WEIGHTS
     raise IncompatibleCheckpointError(
-        f"{folder}: no weights to begin with; expected {WEIGHTS}, as in an exported model or a checkpoint"
+        f"{place}: no weights to begin with; expected {WEIGHTS}, as in an exported model or a checkpoint"
     )
 
 
@@ -83,14 +70,18 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    """Weights by name, and the values of each label if a card tells them."""
+def read_weights(path: Path, called: Path | None = None) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """Weights by name, and the values of each label if a card tells them.
+
+    Raises IncompatibleCheckpointError, naming the path as it is called, where it is not safetensors, or the
+    card cannot be read.
+    """
     try:
         weights = load_file(path)
         card = path.with_name(CARD)
         labels = read_json(card).get("condition", {}).get("labels", {}) if card.is_file() else {}
     except (OSError, ValueError, AttributeError, SafetensorError) as error:
-        raise IncompatibleCheckpointError(f"{path}: cannot be read as weights ({error})") from None
+        raise IncompatibleCheckpointError(f"{called or path}: cannot be read as weights ({error})") from None
     return weights, labels
 
 
@@ -101,7 +92,10 @@ def _load_rows(
     """An embedding's rows by the values that they stand for; row 0, of no value, is always there."""
     label, values = list(model.form.labels.items())[int(name.removeprefix(LABEL_TABLES).split(".")[0])]
     known = labels.get(label, [])
-    if other.shape != (len(known) + 1, mine.shape[1]):
+    if other.ndim != 2 or other.shape[1] != mine.shape[1]:
+        transfer.fresh[name] = f"has shape {tuple(other.shape)} there, {tuple(mine.shape)} here"
+        return
+    if len(other) != len(known) + 1:
         transfer.fresh[name] = f"is not told of {label} in the same way there"
         return
     mine[0] = other[0]

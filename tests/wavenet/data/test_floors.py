@@ -221,6 +221,18 @@ def test_an_excerpt_that_cannot_be_read_is_told(tmp_path):
         measure_floors([SummedFiles([AudioSource(tmp_path / "a.wav")])], [], make_format(), tmp_path)
 
 
+def test_noise_of_clipped_peaks_is_told_from_that_of_rounding(write, keep, tmp_path):
+    loud = 1.5 * np.sin(2 * np.pi * 220 * np.arange(3 * RATE) / RATE)
+    source = tmp_path / "loud.wav"
+    soundfile.write(source, loud, RATE, "FLOAT")
+    for gain, clipped in ((1.0, True), (0.5, False)):
+        excerpt = SummedFiles([AudioSource(source)], gain)
+        floors = measure_floors([excerpt], [keep(loud, gain=gain)], make_format(), tmp_path)
+        assert {floor.overshoots for floor in floors} == {clipped}
+        notes = low_floor_notes(floors)
+        assert ["peaks rise above full scale and are clipped" in note for note in notes] == [True] * clipped
+
+
 @pytest.mark.parametrize(
     ("snr_db", "level_db", "levels", "told"),
     [

@@ -123,6 +123,16 @@ def test_a_mixture_is_kept_apart(folder):
     assert scan.songs[1].mixture is None
 
 
+@pytest.mark.parametrize("name", ["mix", "Master"])
+def test_a_mix_or_a_master_beside_stems_is_their_mixture_and_alone_a_stem(folder, name):
+    scan = scan_folder(fill(folder, "a/drums.wav", "a/bass.wav", f"a/{name}.wav", f"b/{name}.wav"), "stems")
+    assert songs_of(scan) == {"a": ["bass", "drums"], "b": [name.lower()]}
+    assert scan.songs[0].mixture == AudioSource(folder / "a" / f"{name}.wav")
+    scan = scan_folder(fill(folder, "a/mixture.wav"), "stems")
+    assert scan.songs[0].mixture == AudioSource(folder / "a" / "mixture.wav")
+    assert reasons_of(scan) == {f"a/{name}.wav": "a second mixture beside mixture.wav"}
+
+
 def test_a_mixture_alone_is_set_aside(folder):
     scan = scan_folder(fill(folder, "a/mixture.wav", "b/drums.wav", "b/bass.wav"))
     assert songs_of(scan) == {"b": ["bass", "drums"]}

@@ -461,6 +461,16 @@ def test_the_floor_of_an_only_stem_is_told_for_every_rate():
     assert rows[1] == ["256 levels", "264.0", "272.0*", "300.1"]
 
 
+def test_a_floor_of_clipped_peaks_is_marked_and_told_apart_from_rounding(tmp_path):
+    *others, last = floors("drums")
+    loud = [*others, replace(last, overshoots=True)]
+    (title, _, rows) = doctor_table(report_on([], quantization=loud))[-1]
+    assert title == "Quantization floor of drums, dB (* as configured; † of peaks clipped at that rate)"
+    assert [cell for row in rows for cell in row if "†" in cell] == ["1,068.1†"]
+    assert "† Less the levels" in read(report_on([], quantization=loud), {}, tmp_path).text
+    assert "†" not in read(report_on([], quantization=floors("drums")), {}, tmp_path).text
+
+
 def test_of_very_many_files_the_terminal_lists_those_that_need_a_look():
     near = [NearCopy("1.wav", 0.0, 0.9)]
     files = [kept(f"{number}.wav", near_duplicates=near) for number in range(500)]

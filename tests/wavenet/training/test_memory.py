@@ -1,13 +1,15 @@
-"""Kept memory: page faults of a process of its own, since the setting is of the whole process."""
+"""Kept memory: page faults of a process of its own, since the setting is of the whole process; its peak."""
 
 import ctypes
 import platform
 import subprocess
 import sys
 
+import numpy as np
+import psutil
 import pytest
 
-from wavenet.training.memory import keep_memory
+from wavenet.training.memory import keep_memory, peak_memory
 
 FAULTS = """
 import ctypes, resource, sys
@@ -71,3 +73,9 @@ def test_a_refusal_is_told_and_both_wishes_are_said(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
     assert keep_memory() is False
     assert said == [-3, -1]
+
+
+def test_peak_memory_counts_what_was_given_back():
+    before = peak_memory()
+    np.ones((before - psutil.Process().memory_info().rss + (64 << 20)) // 8)
+    assert peak_memory() > before

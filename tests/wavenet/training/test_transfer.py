@@ -124,3 +124,32 @@ def test_a_broken_file_is_refused_by_name(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(IncompatibleCheckpointError, match=r"model\.safetensors: cannot be read"):
         load_into(create_model(CONFIG, 16, 2), tmp_path)
+
+
+def test_a_file_of_weights_may_be_named_and_a_trainings_folder_lends_the_model_that_it_ended_with(tmp_path):
+    theirs = export(tmp_path / "trained")
+    (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    for place in (tmp_path, tmp_path / "trained" / "model.safetensors"):
+        mine = create_model(CONFIG, 16, 2, ANN_AND_BO)
+        assert not load_into(mine, place).fresh
+        assert torch.equal(mine.head.logits.bias, theirs.head.logits.bias)
+
+
+def test_the_same_reason_in_several_layers_is_told_once(tmp_path):
+    export(tmp_path / "model")
+    wide = CONFIG.model_copy(update={"skip_channels": 5, "head_channels": 4})
+    transfer = load_into(create_model(wide, 16, 2, ANN_AND_BO), tmp_path / "model")
+    (told,) = [reason for reason in transfer.reasons() if "skip.weight" in reason]
+    assert told == "layers.*.skip.weight has shape (4, 4, 1) there, (5, 4, 1) here"
+    assert "layers.1.skip.weight" in transfer.fresh
+
+
+def test_another_width_of_conditioning_begins_with_fresh_conditions(tmp_path):
+    export(tmp_path / "model")
+    wide = CONFIG.model_copy(update={"label_channels": 5})
+    mine = create_model(wide, 16, 2, ANN_AND_BO)
+    transfer = load_into(mine, tmp_path / "model")
+    assert_all_named(transfer, mine)
+    assert transfer.fresh["layers.0.condition.weight"].startswith("has shape")
+    assert transfer.fresh["encoder.labels.0.weight"] == "has shape (3, 3) there, (3, 5) here"
+    assert "layers.0.dilated.weight" in transfer.loaded

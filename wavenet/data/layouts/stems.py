@@ -1,6 +1,7 @@
 """The layout `stems`: every folder is a song, every audio file in it a stem named by the file.
 
-`mixture` is kept apart. `drums.mid` is the score of the drums; one MIDI file of another name is that of
+`mixture` is kept apart, and so is a `mix` or `master` beside stems: a band that learned it would play all
+twice. `drums.mid` is the score of the drums; one MIDI file of another name is that of
 the whole song. Where the layout is guessed, folders in which no file is named like a stem are no songs.
 """
 
@@ -18,6 +19,8 @@ from wavenet.data.songs import Scan, Song
 from wavenet.files import digest_bytes
 
 MIXTURE = "mixture"
+MIXTURES = (MIXTURE, "mix", "master")
+"""What a mixture is called beside stems, the surest first; alone, the others are stems like any."""
 KNOWN_STEMS = frozenset(
     {"drums", "bass", "other", "vocals", "guitar", "piano", "keys", "strings", "synth", MIXTURE}
 )
@@ -97,9 +100,11 @@ def _song_of(
             reasons[name] = f"a second file for stem '{stem}' beside {basename(stems[stem])}"
         else:
             stems[stem] = name
-    mixture = stems.pop(MIXTURE, None)
+    mixtures = _take_mixtures(stems)
+    mixture = mixtures[0] if mixtures else None
     if mixture and not stems:
         reasons[mixture] = "a mixture with no stems beside it"
+    reasons |= {name: f"a second mixture beside {basename(mixtures[0])}" for name in mixtures[1:]}
     found, unused = _match_scores(scores, stems) if stems else ({}, {})
     song = Song(
         name=folder or listing.title,
@@ -108,6 +113,14 @@ def _song_of(
         scores={stem: listing.path(name) for stem, name in found.items()},
     )
     return song, reasons | unused
+
+
+def _take_mixtures(stems: dict[str, str]) -> list[str]:
+    """Take the mixtures out of the files of a folder, by stem; the surest comes first."""
+    names = [name for name in MIXTURES if name in stems]
+    if MIXTURE not in names and len(names) == len(stems):  # nothing that they could be a mixture of
+        return []
+    return [stems.pop(name) for name in names]
 
 
 def _match_scores(names: list[str], stems: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:

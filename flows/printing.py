@@ -1,0 +1,174 @@
+"""What commands print on standard output: tables, lists that end, names that cannot steer a terminal.
+
+Knows nothing of how the work is done; what is slow to import is imported where it is used.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasks.progress import clock
+from wavenet.data.scan import NOT_AUDIO
+from wavenet.training.taken_over import Transfer
+
+if TYPE_CHECKING:
+    from flows.build_and_train import PipelineResult
+    from flows.training import TrainingOutput
+    from wavenet.evaluation.comparison import Comparison
+    from wavenet.evaluation.doctor import DoctorReport
+
+MOST_NAMES, MOST_LINES = 3, 20
+"""So many names are told of one reason, and so many reasons or notes."""
+FIGURES = {"order4": "last 4", "order2": "last 2", "unigram": "unigram", "uniform": "uniform"}
+"""Baselines, and what their columns are called."""
+TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits"}
+
+
+def print_result(result: "PipelineResult", workspace: Path) -> None:
+    """The table of held-out bits, what was set aside, and where everything lies."""
+    from tasks.tracking import ui_command
+    from tasks.workspace import Workspace
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
+    for column in ("stem", "model", *FIGURES.values(), "model against the best"):
+        table.add_column(column, justify="left" if column == "stem" else "right")
+    for stem, bits in result.figures.items():
+        best = min(bits[name] for name in FIGURES)
+        share = f"{bits['heldout'] / best - 1:+.0%}" if best else ""
+        table.add_row(stem, *(f"{bits[name]:.3f}" for name in ("heldout", *FIGURES)), share)
+    console.print(table)
+    print_set_aside(result.set_aside)
+    print(f"ran {len(result.ran)} tasks, reused {len(result.cached)}")
+    print(f"mix     {result.output.mix}")
+    for path in result.output.stems.values():
+        print(f"stem    {path}")
+    print(f"report  {result.output.report}")
+    print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
+
+
+def print_training(output: "TrainingOutput") -> None:
+    """Held-out bits beside the baselines, what was taken over, how long it took, and where the model lies."""
+    result = output.result
+    bits = {"model": result.heldout_bits, **output.baselines.models}
+    told = ", ".join(f"{name} {value:.3f}" for name, value in bits.items())
+    print(f"held-out bits per sample of {printable(output.stem)}: {told}")
+    if result.transfer:
+        print_transfer(Transfer(**result.transfer))
+    print(f"trained {result.steps} steps in {clock(result.seconds)}")
+    if output.comparison:
+        print_comparison(output.comparison)
+    print(f"model   {output.model}")
+    print(f"out     {output.out}")
+
+
+def print_transfer(transfer: Transfer) -> None:
+    """What was taken over of other weights, and why the rest was not."""
+    print(transfer.counts())
+    print_some(f"begins fresh  {printable(reason)}" for reason in transfer.reasons())
+    if transfer.unused:
+        print(f"not used      {name_some(transfer.unused)}")
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Transfer and scratch by step, and what came of it."""
+    table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
+    for column in ("steps", "transfer", "scratch", "difference"):
+        table.add_column(column, justify="right")
+    for look in comparison.looks:
+        cells = ((look.transfer, ".3f"), (look.scratch, ".3f"), (look.difference, "+.3f"))
+        table.add_row(
+            str(look.step), *("" if value is None else format(value, form) for value, form in cells)
+        )
+    final = (comparison.transfer_final, comparison.scratch_final)
+    table.add_section()
+    table.add_row("at the end, all", *(f"{bits:.3f}" for bits in final), f"{final[0] - final[1]:+.3f}")
+    Console(highlight=False, soft_wrap=True).print(table)
+    print(comparison.sentence())
+
+
+def training_summary(output: "TrainingOutput") -> dict[str, object]:
+    """The object that `train --json` prints."""
+    return {
+        "stem": output.stem,
+        "model": str(output.model),
+        "out": str(output.out),
+        **output.result.model_dump(),
+        "baselines": output.baselines.model_dump(),
+        "comparison": output.comparison.as_json() if output.comparison else None,
+    }
+
+
+def print_report(report: "DoctorReport") -> None:
+    """The doctor's tables: what there is to train on, every file that is not whole, the floor."""
+    from wavenet.evaluation.doctor_page import doctor_table
+
+    print_tables(doctor_table(report))
+    print_warnings(report.warnings)
+
+
+def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
+    """Tables of a title, a head and rows of plain text."""
+    console = Console(highlight=False, soft_wrap=True)
+    for title, head, rows in tables:
+        table = Table(title=title, title_justify="left")
+        for number, column in enumerate(head):
+            words = number == 0 or column in TEXT_COLUMNS
+            table.add_column(column, justify="left" if words else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        console.print(table)
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """A line a warning."""
+    for warning in warnings:
+        print(f"warning  {printable(warning)}")
+
+
+def print_set_aside(set_aside: list[tuple[str, str]]) -> None:
+    """What was not used, by the reasons why; files that are no audio by their name are only counted."""
+    names: dict[str, list[str]] = {}
+    for name, reason in set_aside:
+        names.setdefault(NOT_AUDIO if reason.startswith(NOT_AUDIO) else reason, []).append(name)
+    others = names.pop(NOT_AUDIO, [])
+    print_some(f"set aside  {name_some(mine)}: {printable(reason)}" for reason, mine in names.items())
+    if set_aside:
+        no_audio = f", {len(others)} of them not audio by their name" if others else ""
+        print(f"set aside  {len(set_aside)} in all{no_audio}; `waveband doctor` shows each")
+
+
+def name_some(names: list[str]) -> str:
+    """The first names, and how many more."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(map(printable, names[:MOST_NAMES])) + more
+
+
+def print_some(lines: Iterable[str]) -> None:
+    """The first lines, and how many more."""
+    lines = list(lines)
+    for line in lines[:MOST_LINES]:
+        print(line)
+    if len(lines) > MOST_LINES:
+        print(f"and {len(lines) - MOST_LINES} more such lines")
+
+
+def printable(text: str) -> str:
+    """A name as one line that cannot steer a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def summary(result: "PipelineResult") -> dict[str, object]:
+    """The object that --json prints."""
+    return {
+        "mix": str(result.output.mix),
+        "stems": {stem: str(path) for stem, path in result.output.stems.items()},
+        "report": str(result.output.report),
+        "bits_per_sample": result.figures,
+        "ran": result.ran,
+        "cached": result.cached,
+    }
