@@ -1,5 +1,7 @@
 """Generation: from a stem's model to a take."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from wavenet.evaluation.plots import plot_mel, plot_onsets
 from wavenet.files import digest_folder, write_json
 
 if TYPE_CHECKING:
+    from wavenet.generation.engine import Player
     from wavenet.model.conditioning import Condition
     from wavenet.model.wavenet import WaveNet
 
@@ -25,6 +28,8 @@ TAKE, REFERENCE = "take.wav", "reference.wav"
 MEL, ONSETS = ".png", "-onsets.png"
 """Endings of the pictures beside a sound."""
 CARD = "take.json"
+NUM_WINDOWS, SCORED_LENGTH = 8, 2000
+"""Of held-out audio, on which precisions are compared."""
 
 
 def choose_primes(
@@ -39,7 +44,7 @@ def choose_primes(
     }
 
 
-@cached_task(version="2", run_name="generate-{stem}")
+@cached_task(version="3", run_name="generate-{stem}")
 def generate(
     workspace: Workspace,
     stem: str,
@@ -52,7 +57,7 @@ def generate(
 
     Beside it lies what the record itself plays from there, through the same codec: the reference.
     """
-    from wavenet.generation.engine import generate as generate_blocks  # torch takes seconds to import
+    from wavenet.generation.engine import generate_blocks  # torch takes seconds to import
     from wavenet.model.saved import load_model
 
     network, card = load_model(workspace.path(model.folder))
@@ -62,17 +67,13 @@ def generate(
     condition = _condition(workspace, shards, prime, network, num_samples)
     progress = Progress(f"generate {stem}", num_samples)
     blocks = []
+    player = choose_player(workspace.path(shards.folder), network, config, progress.say)
     for block in generate_blocks(
-        network,
-        context[None],
-        num_samples,
-        condition=condition,
-        guidance=config.guidance,
-        seed=config.seed,
-        temperature=config.temperature,
+        network, context[None], num_samples, condition=condition, seed=config.seed, player=player
     ):
         blocks.append(block[0])
-        progress.update(progress.done + block.shape[1], f"{config.seconds:g} s of sound")
+        faster = progress.rate / card.sample_rate
+        progress.update(progress.done + block.shape[1], f"{faster:.2g} times as fast as it plays")
     with workspace.new_folder("takes") as folder:
         files = {TAKE: np.concatenate(blocks), REFERENCE: reference}
         for name, codes in files.items():
@@ -87,6 +88,7 @@ def generate(
                 "stem": stem,
                 "model": model.digest,
                 "generation": config.model_dump(),
+                "precision": player.precision,
                 "prime": prime.model_dump() if prime else None,
             },
         )
@@ -99,6 +101,29 @@ def generate(
             num_samples=num_samples,
             has_reference=len(reference) > 0,
         )
+
+
+def choose_player(
+    shards: Path, network: "WaveNet", config: GenerationConfig, tell: Callable[[str], None]
+) -> "Player":
+    """How a network is played: as configured, in the fastest numbers that its held-out loss allows."""
+    from wavenet.generation import processor
+    from wavenet.generation.engine import Player
+    from wavenet.generation.precision import choose_precision
+    from wavenet.generation.sampling import Choice
+    from wavenet.training.windows import HeldoutWindows
+
+    player = Player(Choice(config.temperature, config.top_k, config.top_p), config.guidance, config.backend)
+    if config.backend == "reference":
+        return player
+    heldout = HeldoutWindows(shards, network.receptive_field, SCORED_LENGTH, network.form)
+    windows = next(heldout.batches(NUM_WINDOWS, NUM_WINDOWS))
+    chosen = choose_precision(network, windows.codes.numpy(), windows.condition, config.precision)
+    moved = ", ".join(
+        f"{name} moves the held-out loss by {nats:+.4f} nats" for name, nats in chosen.moved.items()
+    )
+    tell(f"{chosen.name}, {processor.describe()}{f'; {moved}' if moved else ''}")
+    return replace(player, precision=chosen.name)
 
 
 def picture_of(sound: Path, ending: str) -> Path:
