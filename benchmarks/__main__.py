@@ -14,7 +14,7 @@ import benchmarks
 from benchmarks.harness import Result, Setting, describe_run
 from benchmarks.report import print_table
 
-TOOLS = {"__main__", "harness", "report", "music", "steps", "workload"}
+TOOLS = {"__main__", "harness", "report", "music", "players", "reading", "steps", "workload"}
 FILE_WIDTH = 160  # columns of a table in a file, which nobody has to fold
 
 

@@ -1,0 +1,151 @@
+"""Samples a second of compiled generation beside plain cached torch, and as shares of what memory gives.
+
+`small` and `standard` are networks of the sizes that people train on a CPU and on a GPU. All cases are asked
+in turn in one run. With --quick fewer samples are played, and nothing is judged but the first use.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.harness import Apart, Result, Setting, ask_in_turn
+from benchmarks.players import Compiled, PlainTorch, Reading
+from wavenet.config import ModelConfig
+from wavenet.generation import processor
+from wavenet.model.cost import count_multiply_adds
+
+LEVELS = 256
+NETWORKS = {
+    "small": ModelConfig(
+        dilation_cycle=10, num_cycles=2, residual_channels=32, gate_channels=32, skip_channels=128
+    ),
+    "standard": ModelConfig(
+        dilation_cycle=10, num_cycles=3, residual_channels=64, gate_channels=64, skip_channels=256
+    ),
+}
+ITEM_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
+SAMPLE_RATES = (16000, 22050, 44100)
+PLAIN = "plain torch cached"
+RATE = "samples/s"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Streams of a network in a precision on some threads, and how many times plain torch they should be."""
+
+    network: str
+    precision: str
+    streams: int = 1
+    threads: int = 1
+    at_least: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}/{self.precision}/streams-{self.streams}/threads-{self.threads}"
+
+
+def list_cases(best: str) -> list[Case]:
+    """What is measured; best: the fastest precision here."""
+    judged = [
+        Case("small", "fp32", at_least=70),
+        Case("small", best, at_least=100),
+        Case("standard", "fp32", at_least=6.5),
+        Case("standard", best, at_least=60),
+        Case("standard", best, 16, 1, at_least=120),
+        Case("standard", best, 32, 2, at_least=250),
+    ]
+    others = [Case(network, "bf16") for network in NETWORKS] + [Case("standard", "fp32", 16)]
+    return list({case.name: case for case in [*judged, *others]}.values())
+
+
+CACHES = {"L2": 1 << 19, "L3": 1 << 23}
+"""Bytes that fit well into each."""
+READ_BYTES = 1 << 30
+
+
+def measure(setting: Setting) -> Iterator[Result]:
+    """Rates, real time, shares of bandwidth, and how long the first take waits for the compiler."""
+    best = processor.list_precisions()[0]
+    cases = list_cases(best)
+    plain_samples, samples = (100, 2000) if setting.quick else (400, 12000)
+    with ExitStack() as stack:
+        others = {}
+        for name, config in NETWORKS.items():
+            others[name] = stack.enter_context(Apart(PlainTorch, config, plain_samples))
+        for case in cases:
+            each = max(1, samples // case.streams)
+            arguments = (NETWORKS[case.network], each, case.precision, case.streams, case.threads)
+            others[case.name] = stack.enter_context(Apart(Compiled, *arguments))
+        for name, size in CACHES.items():
+            others[name] = stack.enter_context(Apart(Reading, size, READ_BYTES // size))
+        seconds = ask_in_turn(others, setting.repeats)
+    rates = {name: plain_samples / seconds[name] for name in NETWORKS}
+    rates |= {c.name: c.streams * max(1, samples // c.streams) / seconds[c.name] for c in cases}
+    yield from compare_with_plain(cases, rates, judged=not setting.quick)
+    yield from compare_with_memory(cases, rates, {name: READ_BYTES / seconds[name] for name in CACHES}, best)
+    yield from measure_first_use(best)
+
+
+def compare_with_plain(cases: list[Case], rates: Mapping[str, float], judged: bool) -> Iterator[Result]:
+    """Times plain torch with one stream, and real time at the usual rates."""
+    for case in cases:
+        least = case.at_least if judged else None
+        rate = rates[case.name]
+        yield Result(f"generation/{case.name}", RATE, rate, PLAIN, rates[case.network], least)
+        for sample_rate in SAMPLE_RATES:
+            name = f"generation/{case.name}/real-time-at-{sample_rate}"
+            yield Result(name, RATE, rate, "as fast as it plays", sample_rate)
+
+
+SHARES = {
+    ("small", "fp32"): ("L2", 0.65),
+    ("standard", "fp32"): ("L3", 0.95),
+    ("standard", "int8"): ("L3", 0.41),
+}
+
+
+def compare_with_memory(
+    cases: list[Case], rates: Mapping[str, float], bandwidth: Mapping[str, float], best: str
+) -> Iterator[Result]:
+    """Bytes of weights that one stream reads a second, beside what the cache that holds them gives."""
+    for case in cases:
+        if case.streams == 1 and (case.network, case.precision) in SHARES:
+            cache, least = SHARES[case.network, case.precision]
+            size = count_multiply_adds(NETWORKS[case.network], LEVELS) * ITEM_BYTES[case.precision]
+            name = f"generation/{case.name}/of-{cache}"
+            yield Result(name, "bytes/s", rates[case.name] * size, f"{cache} read", bandwidth[cache], least)
+
+
+FIRST, CACHED = 15.0, 2.0
+PROGRAM = """
+import sys, time
+from benchmarks.generation import NETWORKS
+from benchmarks.players import make_context, make_network
+import torch
+from wavenet.generation.engine import Player, generate
+torch.set_num_threads(1)
+model = make_network(NETWORKS["small"])
+begin = time.perf_counter()
+generate(model, make_context(model, 1), 16, player=Player(precision=sys.argv[1]))
+print(time.perf_counter() - begin)
+"""
+
+
+def measure_first_use(precision: str) -> Iterator[Result]:
+    """Seconds to the first samples where nothing is compiled yet, and where all is."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, most in (("first-use", FIRST), ("from-the-cache", CACHED)):
+            seconds = _time_first_samples(precision, Path(folder))
+            yield Result(f"generation/{name}", "s", seconds, f"{most:g} s", most, at_most=1)
+
+
+def _time_first_samples(precision: str, cache: Path) -> float:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-c", PROGRAM, precision]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
