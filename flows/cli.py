@@ -355,9 +355,8 @@ def main() -> None:
         raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print(
-                "\nwaveband: stopped; run the same command to go on (train: with --resume)", file=sys.stderr
-            )
+            how = " with --resume" if sys.argv[1:2] == ["train"] else ""
+            print(f"\nwaveband: stopped; run the same command{how} to go on", file=sys.stderr)
         raise
 
 

@@ -49,8 +49,8 @@ def test_one_more_file_among_thirty_decodes_one(prepare, tmp_path, write_tone, l
 def test_ctrl_c_stops_at_once_and_the_next_command_goes_on(
     prepare, waveband, tmp_path, write_tone, tiny, workspace, ledgers
 ):
-    for number in range(150):
-        write_tone(tmp_path / "album" / f"{number:03d}.wav", 60 + 7 * number, seconds=0.5)
+    for number in range(600):
+        write_tone(tmp_path / "album" / f"{number:03d}.wav", 60 + number, seconds=0.5)
 
     def decoded():
         return len(list(workspace.glob("results/ingest-*.json")))
@@ -64,9 +64,9 @@ def test_ctrl_c_stops_at_once_and_the_next_command_goes_on(
     assert process.returncode == 130
     assert told.endswith("waveband: stopped; run the same command to go on\n")
     assert "Traceback" not in told
-    assert 5 <= (done := decoded()) < 150
+    assert 5 <= (done := decoded()) < 600
     prepare(tmp_path / "album")
-    assert len(names(ledgers[-1].ran, "ingest")) == 150 - done
+    assert len(names(ledgers[-1].ran, "ingest")) == 600 - done
 
 
 def sides(manifests):

@@ -83,7 +83,7 @@ def test_a_model_is_left_with_its_figures_and_its_curve(train, tmp_path):
     assert output.out == tmp_path / "mine"
     figures = read_json(tmp_path / "mine" / "figures.json")
     assert figures["heldout_bits"] == output.result.heldout_bits == lines_of(output.out)[-1][FINAL_BITS]
-    assert figures["uniform_bits"] == 6.0
+    assert figures["baselines"]["uniform"] == 6.0
     assert 0 < figures["baselines"]["unigram"] < 6
     assert (tmp_path / "mine" / "loss.png").is_file()
     assert not list((tmp_path / "workspace").glob("mlflow*"))
@@ -231,7 +231,7 @@ def test_ctrl_c_or_sigterm_ends_all_processes_with_a_checkpoint(waveband, shard_
     sessions = started_below(process.pid)
     assert len(sessions) == 3  # torchrun and two
     os.killpg(process.pid, how)  # as a terminal does
-    _, err = process.communicate(timeout=100)
+    _, err = process.communicate(timeout=200)
     for session in sessions:
         session.wait(60)
     assert list((tmp_path / "mine" / "checkpoints").glob("step-*"))

@@ -48,5 +48,8 @@ def test_a_loop_of_drones_or_noises_has_none(real_audio, name):
 
 @pytest.mark.parametrize("song", SONGS)
 def test_a_song_has_the_tempo_that_its_score_says(real_audio, song):
-    tempo, _ = tempo_of(real_audio / "stems" / song / "mixture.wav")
+    mixture = real_audio / "stems" / song / "mixture.wav"
+    if not mixture.exists():
+        pytest.skip(f"{song} is not among the songs that were built")
+    tempo, _ = tempo_of(mixture)
     assert is_near(tempo.bpm, SONGS[song])

@@ -99,10 +99,10 @@ def test_order_2_reaches_the_entropy_of_a_markov_source():
 def test_each_order_knows_what_the_one_below_cannot(distance):
     """One of four levels, mostly decided by the code so long before: nothing nearer tells anything."""
     random = np.random.default_rng(0)
-    codes = random.integers(0, 4, 60_000).astype(np.uint8)
+    codes = random.integers(0, 4, 410_000).astype(np.uint8)
     for t in np.flatnonzero(random.random(len(codes)) < 0.9)[distance:]:
         codes[t] = (codes[t - distance] + 1) % 4
-    bits = [float(b.mean()) for b in price_codes([codes[:50_000]], [codes[50_000:]], 100, 16, distance)]
+    bits = [float(b.mean()) for b in price_codes([codes[:400_000]], [codes[400_000:]], 100, 16, distance)]
     shares = np.array([0.9 + 0.1 / 4] + [0.1 / 4] * 3)
     assert bits[:-1] == pytest.approx([2] * distance, abs=0.05)
     assert bits[-1] == pytest.approx(-(shares * np.log2(shares)).sum(), abs=0.05)
