@@ -22,9 +22,8 @@ from wavenet.audio.mulaw import Codes
 ORDERS = (2, 4)
 """The orders whose bits are reported."""
 STRENGTH = 32.0
-"""What the lower order says counts like so many observations. On unseen songs 8 to 128 differ by 1 to 2%;
-discounts estimated from training codes (Witten-Bell, Kneser-Ney) trust repetition within a song too much,
-and get worse with each order: docs/experiments.md, 2026-11-23."""
+"""What the lower order says counts like so many observations. On unseen songs 8 to 128 differ by 1 to 3%:
+docs/experiments.md, 2026-11-25."""
 MAX_GRAMS = 1 << 26
 """Places in training codes that are counted, 70 minutes at 16 kHz: half a gigabyte, about a minute."""
 CONTEXT_BITS = 10
