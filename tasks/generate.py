@@ -72,8 +72,9 @@ def generate(
         network, context[None], num_samples, condition=condition, seed=config.seed, player=player
     ):
         blocks.append(block[0])
+        progress.done += block.shape[1]  # the text tells the rate up to here
         faster = progress.rate / card.sample_rate
-        progress.update(progress.done + block.shape[1], f"{faster:.2g} times as fast as it plays")
+        progress.update(progress.done, f"{faster:.2g} times as fast as it plays")
     with workspace.new_folder("takes") as folder:
         files = {TAKE: np.concatenate(blocks), REFERENCE: reference}
         for name, codes in files.items():
