@@ -84,8 +84,6 @@ class ByteRows(NamedTuple):
 Matrices = FloatMatrices | PlainMatrices | HalfMatrices | ByteMatrices
 Rows = FloatRows | ByteRows
 
-PRECISIONS = ("fp32", "bf16", "int8")
-
 
 def pack_matrices(weights: Tensor, precision: str, plain: bool = False) -> Matrices:
     """A set of matrices, (count, inputs, outputs), packed. plain: for plain loops, in float32."""

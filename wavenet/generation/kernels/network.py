@@ -37,7 +37,6 @@ from wavenet.model.wavenet import WaveNet
 
 Floats = NDArray[np.float32]
 ZERO = np.float32(0)
-KIND = {name: {"dilated": name, "outward": name, "head": name} for name in ("fp32", "bf16", "int8")}
 
 
 class Network(NamedTuple):
@@ -101,20 +100,14 @@ def pack_network(model: WaveNet, precision: str, plain: bool = False) -> Network
     told = torch.stack([_condition_weight(layer) for layer in layers])
     return Network(
         embedding=align(model.input.table()),
-        dilated=pack_matrices(torch.stack(taps), KIND[precision]["dilated"], plain),
+        dilated=pack(taps),
         dilated_bias=align(torch.stack([_bias(layer.dilated) for layer in layers])),
         condition=pack_matrices(told, "fp32", plain),
-        outward=pack_matrices(
-            torch.stack([weight.t() for weight, _ in outward]), KIND[precision]["outward"], plain
-        ),
+        outward=pack([weight.t() for weight, _ in outward]),
         outward_bias=align(torch.stack([bias for _, bias in outward])),
-        hidden=pack_matrices(
-            head.hidden.weight[None, :, :, 0].transpose(1, 2), KIND[precision]["head"], plain
-        ),
+        hidden=pack([head.hidden.weight[:, :, 0].t()]),
         hidden_bias=align(_bias(head.hidden)),
-        logits=pack_matrices(
-            head.logits.weight[None, :, :, 0].transpose(1, 2), KIND[precision]["head"], plain
-        ),
+        logits=pack([head.logits.weight[:, :, 0].t()]),
         logits_bias=align(_bias(head.logits)),
         dilations=np.array(config.dilations, dtype=np.int64),
         slots=_find_slots(config),
@@ -162,11 +155,11 @@ def begin_streams(
     starts = np.cumsum([0, *lengths], dtype=np.int64)
     width, head = network.hidden.num_inputs, len(network.hidden_bias)
 
-    def rows(places: int, width: int, part: str) -> Rows:
-        return make_rows(places, count, width, KIND[precision][part])
+    def rows(places: int, width: int) -> Rows:
+        return make_rows(places, count, width, precision)
 
     streams = Streams(
-        queues=rows(int(starts[-1]), network.embedding.shape[1], "dilated"),
+        queues=rows(int(starts[-1]), network.embedding.shape[1]),
         queue_starts=starts,
         position=np.zeros(1, np.int64),
         outputs=_zeros(count, network.logits.num_columns),
@@ -177,12 +170,12 @@ def begin_streams(
         heard=make_rows(1, 1, network.condition.num_inputs, "fp32"),
         gates=_zeros(count, columns),
         opened=_zeros(count, network.num_gates),
-        activated=rows(1, network.num_gates, "outward"),
+        activated=rows(1, network.num_gates),
         sums=_zeros(count, network.outward.num_columns),
         rectified=_zeros(count, width),
-        skips=rows(1, width, "head"),
+        skips=rows(1, width),
         head=_zeros(count, network.hidden.num_columns),
-        hidden=rows(1, head, "head"),
+        hidden=rows(1, head),
         guided=_zeros(network.num_outputs),
         room=make_room(network.num_outputs),
     )
