@@ -33,7 +33,7 @@ LEAST_EXCERPT = 0.1
 """Seconds of a file that an excerpt must meet to hold it."""
 
 
-@cached_task(version="3", run_name="examine-{track.name}", ignore=["song", "workers"])
+@cached_task(version="4", run_name="examine-{track.name}", ignore=["song", "workers"])
 def examine(
     workspace: Workspace, track: TrackRecord, workers: int | None, song: SongRecord | None = None
 ) -> ExaminationRecord:

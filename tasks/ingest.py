@@ -56,7 +56,7 @@ def score_record(song: Song, stem: str) -> ScoreRecord | None:
     return ScoreRecord(digest=digest_json([digest_file(path), whole]), path=path, whole=whole)
 
 
-@cached_task(version="2", run_name="ingest-{song.name}", ignore=["workers"])
+@cached_task(version="3", run_name="ingest-{song.name}", ignore=["workers"])
 def ingest(
     workspace: Workspace,
     song: SongRecord,

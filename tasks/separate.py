@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wavenet.audio.separator import Separator
 
 
-@cached_task(version="2", run_name="separate-{track.name}")
+@cached_task(version="3", run_name="separate-{track.name}")
 def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig, weights: str) -> TrackRecord:
     """Separate a finished track with Demucs. The new track keeps the id, and so the split, of the old.
 

@@ -19,7 +19,7 @@ from wavenet.training.metrics import METRICS, read_metrics
 FIGURES, LOSS_CURVE = "figures.json", "loss.png"
 
 
-@cached_task(version="2", run_name="train-{stem}", ignore=["tracking_run", "baselines"])
+@cached_task(version="3", run_name="train-{stem}", ignore=["tracking_run", "baselines"])
 def train(
     workspace: Workspace,
     scratch: Path,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from blake3 import blake3
 from numpy.typing import NDArray
 
 from wavenet.audio.decoding import (
@@ -23,6 +22,7 @@ from wavenet.audio.decoding import (
     read_blocks,
     sample_rate_of,
 )
+from wavenet.audio.digests import SamplesHasher
 from wavenet.audio.metering import (
     CLIPPED_FROM,
     ENVELOPE_SECONDS,
@@ -34,7 +34,7 @@ from wavenet.audio.metering import (
 from wavenet.audio.resampling import mix_down, resample_blocks, sum_blocks
 from wavenet.audio.wav import open_wav
 from wavenet.errors import AudioDecodeError
-from wavenet.files import DIGEST_LENGTH, digest_json, new_hasher
+from wavenet.files import digest_json
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -90,7 +90,7 @@ def convert_audio(
     `envelope_hop` samples over all channels, (frames,). Streams: memory does not grow with length.
     Raises AudioDecodeError, and leaves no file then.
     """
-    meter = Meter(sample_rate)
+    meter = Meter(sample_rate, num_channels)
     with ExitStack() as stack:
         readers = [DigestingReader(stack.enter_context(open_audio(source))) for source in sources]
         converted = [reader.convert(sample_rate, num_channels, downmix, quality) for reader in readers]
@@ -109,7 +109,7 @@ def convert_audio(
                 )
         digests = [reader.digest for reader in readers]
         source_digest = digests[0] if len(digests) == 1 else digest_json(digests)
-        return meter.stats(source_digest, [reader.facts for reader in readers]), meter.envelope()
+        return meter.stats([reader.facts for reader in readers], source_digest), meter.envelope()
 
 
 def read_audio(source: Path | AudioSource) -> tuple[Waveform, int]:
@@ -130,19 +130,17 @@ def write_audio(path: Path, waveform: Waveform, sample_rate: int) -> None:
 
 def measure(waveform: Waveform, sample_rate: int) -> tuple[AudioStats, NDArray[np.float32]]:
     """Stats and envelope of a waveform, (frames, channels), that no file was converted to."""
-    meter = Meter(sample_rate)
-    block = np.ascontiguousarray(waveform, np.float32)
-    meter.add(block)
-    hasher = new_source_hasher(sample_rate, block.shape[1])
-    hasher.update(bytes_of(block))
-    return meter.stats(hasher.hexdigest()[:DIGEST_LENGTH], []), meter.envelope()
+    meter = Meter(sample_rate, waveform.shape[1])
+    meter.add(np.ascontiguousarray(waveform, np.float32))
+    return meter.stats(), meter.envelope()
 
 
 class Meter:
     """Running stats and envelope of working audio."""
 
-    def __init__(self, sample_rate: int) -> None:
-        self._tally, self._envelope, self._hasher = Tally(), EnvelopeMeter(sample_rate), new_hasher()
+    def __init__(self, sample_rate: int, num_channels: int) -> None:
+        self._tally, self._envelope = Tally(), EnvelopeMeter(sample_rate)
+        self._hasher = SamplesHasher(sample_rate, num_channels)
 
     @property
     def num_samples(self) -> int:
@@ -154,20 +152,20 @@ class Meter:
 
     def add(self, block: Waveform) -> None:
         """Measure a block, (frames, channels), contiguous."""
-        self._hasher.update(bytes_of(block))
+        self._hasher.add(block)
         self._envelope.add(block)
         self._tally.add(block)
 
-    def stats(self, source_digest: str, facts: list[AudioFacts]) -> AudioStats:
-        """Of all blocks."""
+    def stats(self, facts: Sequence[AudioFacts] = (), source_digest: str | None = None) -> AudioStats:
+        """Of all blocks, which are themselves the source if no other was converted to them."""
         return AudioStats(
-            source_digest=source_digest,
-            digest=self._hasher.hexdigest()[:DIGEST_LENGTH],
+            source_digest=source_digest or self._hasher.digest,
+            digest=self._hasher.digest,
             num_samples=self.num_samples,
             level_db=level_db(self._envelope.energy / max(1, self._tally.num_values)),
             peak=self._tally.peak,
             clipped_share=self._tally.clipped_share,
-            facts=facts,
+            facts=list(facts),
         )
 
     def envelope(self) -> NDArray[np.float32]:
@@ -180,7 +178,7 @@ class DigestingReader:
 
     def __init__(self, reader: AudioReader) -> None:
         self._reader = reader
-        self._hasher = new_source_hasher(reader.sample_rate, reader.num_channels)
+        self._hasher = SamplesHasher(reader.sample_rate, reader.num_channels)
 
     def convert(self, sample_rate: int, num_channels: int, downmix: str, quality: str) -> Iterator[Waveform]:
         """Blocks as `convert_audio` declares."""
@@ -192,29 +190,17 @@ class DigestingReader:
 
     def _digested_blocks(self) -> Iterator[Waveform]:
         for block in self._reader.blocks():
-            self._hasher.update(bytes_of(block))
+            self._hasher.add(block)
             yield block
 
     @property
     def digest(self) -> str:
         """Of rate, channels and samples, once all were read."""
-        return self._hasher.hexdigest()[:DIGEST_LENGTH]
+        return self._hasher.digest
 
     @property
     def facts(self) -> AudioFacts:
         return self._reader.facts
-
-
-def new_source_hasher(sample_rate: int, num_channels: int) -> blake3:
-    """A hasher of a recording; it is fed its samples, float32, channels interleaved."""
-    hasher = new_hasher()
-    hasher.update(f"{sample_rate} Hz, {num_channels} channels\n".encode())
-    return hasher
-
-
-def bytes_of(block: Waveform) -> memoryview:
-    """The bytes of a contiguous block, not copied."""
-    return block.reshape(-1).view(np.uint8).data
 
 
 def _names(sources: Sequence[AudioSource]) -> str:

@@ -21,17 +21,14 @@ from wavenet.audio.io import (
     AudioSource,
     AudioStats,
     Meter,
-    bytes_of,
     convert_audio,
     level_db,
-    new_source_hasher,
     read_blocks,
 )
 from wavenet.audio.pieces import Overlap, cut_pieces, join_pieces
 from wavenet.audio.separator import Level, Separator
 from wavenet.audio.wav import WavWriter, open_wav
 from wavenet.errors import SeparationError
-from wavenet.files import DIGEST_LENGTH
 
 SAMPLE_RATE, NUM_CHANNELS = 44100, 2
 """What Demucs' stock models take."""
@@ -100,8 +97,7 @@ class _MeasuredOut:
     """A signal being written."""
 
     def __init__(self, out: WavWriter, sample_rate: int, num_channels: int) -> None:
-        self._out, self._meter = out, Meter(sample_rate)
-        self._hasher = new_source_hasher(sample_rate, num_channels)
+        self._out, self._meter = out, Meter(sample_rate, num_channels)
         self.energy = 0.0
 
     def write(self, block: Waveform) -> None:
@@ -112,12 +108,11 @@ class _MeasuredOut:
         self.energy += energy
         block = np.ascontiguousarray(block)
         self._meter.add(block)
-        self._hasher.update(bytes_of(block))
         self._out.write(block)
 
     def measures(self) -> tuple[AudioStats, Waveform]:
         """Stats and envelope."""
-        return self._meter.stats(self._hasher.hexdigest()[:DIGEST_LENGTH], []), self._meter.envelope()
+        return self._meter.stats(), self._meter.envelope()
 
 
 def _write_signals(

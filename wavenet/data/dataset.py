@@ -23,6 +23,8 @@ from wavenet.data.splits import SPLITS, Split
 from wavenet.errors import IncompatibleDataError
 
 MAX_SOFTMAX_LEVELS = 1024
+STEPS_A_DRAW = 256
+"""Steps whose places are drawn at once: to seed a generator takes longer than to copy a batch."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,20 @@ class WindowSampler:
         places = [len(run.codes) - self.window_length + 1 for run in self.runs]
         self.ends = np.cumsum(places, dtype=np.int64)
         self.begins = self.ends - places
+        self._drawn: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def places(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where the windows of a step begin: numbers in `runs`, and samples of those runs, (batch_size,)."""
-        generator = np.random.default_rng([self.seed, step])
-        places = generator.integers(self.ends[-1], size=self.batch_size)
+        number, row = divmod(step, STEPS_A_DRAW)
+        if self._drawn is None or self._drawn[0] != number:
+            self._drawn = number, *self._draw(number)
+        _, chosen, starts = self._drawn
+        return chosen[row], starts[row]
+
+    def _draw(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The places of STEPS_A_DRAW steps, (steps, batch_size), whatever was drawn before."""
+        generator = np.random.default_rng([self.seed, number])
+        places = generator.integers(self.ends[-1], size=(STEPS_A_DRAW, self.batch_size))
         chosen = np.searchsorted(self.ends, places, side="right")
         return chosen, places - self.begins[chosen]
 
