@@ -3,20 +3,20 @@
 Each is held by a `harness.Apart`, and has `run()`, which does it once and returns the seconds.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmarks.harness import seconds_of
 from benchmarks.workload import Workload
-from wavenet.model.timemajor import forward_rows
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.likelihood import fast_loss, plain_loss
 from wavenet.training.memory import keep_memory, peak_memory
+from wavenet.training.shares import Loss, add_gradients
+from wavenet.training.windows import Windows
 
-Loss = Callable[[WaveNet, Tensor], Tensor]
+PLAIN, FAST = "plain", ("fast-fp32", "fast-bf16")
 
 
 class Trainer:
@@ -25,15 +25,16 @@ class Trainer:
     def __init__(self, way: str, work: Workload, threads: int, device: str = "cpu") -> None:
         """way: of `choose_loss`. The plain one has the allocator as it comes."""
         torch.set_num_threads(threads)
-        if way != "plain":
+        if way != PLAIN:
             keep_memory()
         torch.manual_seed(0)
-        self.device, self.loss = device, choose_loss(way)
+        self.device, self.loss, self.shares = device, choose_loss(way), threads if way in FAST else 1
         self.model = WaveNet(work.model, work.levels).to(device)
         self.optimizer = torch.optim.AdamW(self.model.parameters())
         length = self.model.receptive_field + work.scored_length
-        self.windows = torch.randint(work.levels, (work.batch_size, length)).to(device)
-        self.memory_before = peak_memory()
+        self.windows = Windows(torch.randint(work.levels, (work.batch_size, length)), None).to(device)
+        self._add_gradients(Windows(self.windows.codes[:2, : self.model.receptive_field + 1], None))
+        self.memory_before = peak_memory()  # code that a first step loads is there now
 
     def run(self) -> float:
         """Seconds of forward, loss, backward and AdamW."""
@@ -43,9 +44,12 @@ class Trainer:
         """Bytes that were resident at the most, above those before the first step."""
         return peak_memory() - self.memory_before
 
-    def _step(self) -> None:
+    def _add_gradients(self, windows: Windows) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.model, self.windows).backward()
+        add_gradients(self.model, windows, None, self.loss, 1.0, self.shares)
+
+    def _step(self) -> None:
+        self._add_gradients(self.windows)
         self.optimizer.step()
         wait_for(self.device)
 
@@ -87,33 +91,23 @@ class Copy:
 
 
 def choose_loss(way: str) -> Loss:
-    """Mean nats a scored sample, of windows (batch, receptive field + scored).
+    """Mean nats a scored sample of windows.
 
-    way: plain, fast-fp32, fast-bf16, or compiled-bf16: the plain network under autocast and torch.compile.
+    way: plain, by convolutions and autograd, as public implementations train; fast-fp32, fast-bf16, by
+    time-major rows, as Waveband trains; or compiled-bf16: the plain network under autocast and torch.compile.
     """
     if way == "compiled-bf16":
         return torch.compile(autocast_loss)
     return {
-        "plain": plain_loss,
+        PLAIN: plain_loss,
         "fast-fp32": partial(fast_loss, dtype=torch.float32),
         "fast-bf16": partial(fast_loss, dtype=torch.bfloat16),
     }[way]
 
 
-def plain_loss(model: WaveNet, windows: Tensor) -> Tensor:
-    """By convolutions and autograd, as public implementations train."""
-    return F.cross_entropy(model(windows[:, :-1]), windows[:, model.receptive_field :])
-
-
-def fast_loss(model: WaveNet, windows: Tensor, dtype: torch.dtype) -> Tensor:
-    """By time-major rows, as Waveband trains."""
-    rows = forward_rows(model, windows[:, :-1], dtype=dtype)
-    return F.cross_entropy(rows.float(), windows[:, model.receptive_field :].t().flatten())
-
-
-def autocast_loss(model: WaveNet, windows: Tensor) -> Tensor:
-    with torch.autocast(windows.device.type, torch.bfloat16):
-        return plain_loss(model, windows)
+def autocast_loss(model: WaveNet, windows: Windows, masks: Tensor | None = None) -> Tensor:
+    with torch.autocast(windows.codes.device.type, torch.bfloat16):
+        return plain_loss(model, windows, masks)
 
 
 def wait_for(device: str) -> None:

@@ -4,7 +4,6 @@
 measured, which is judged by nothing.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,14 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness import Apart, Result, Setting, ask_in_turn, fresh_pool
-from benchmarks.steps import Copy, Product, Trainer, choose_loss, fast_loss
+from benchmarks.steps import FAST, PLAIN, Copy, Product, Trainer, choose_loss
 from benchmarks.workload import Workload
 from wavenet.audio.mulaw import encode_mu_law
 from wavenet.config import ModelConfig
 from wavenet.data.dataset import CodeRun, WindowSampler, tile_windows
 from wavenet.data.demo_album import write_demo_album
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.likelihood import score_windows
 from wavenet.training.precision import computes_in_bf16
+from wavenet.training.windows import Windows
 
 STANDARD = Workload(
     "standard",
@@ -39,7 +40,6 @@ SMALL = Workload(
     scored_length=2048,
 )
 RATE, FLOPS = "scored samples/s", "FLOP/s"
-PLAIN, FAST = "plain", ("fast-fp32", "fast-bf16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ITEM_BYTES = 2
 """Of bf16."""
@@ -136,7 +136,7 @@ def train_briefly(way: str, album: Path, steps: int) -> float:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for step in range(steps):
         optimizer.zero_grad(set_to_none=True)
-        loss(model, _to_tensor(sampler.batch(step))).backward()
+        loss(model, _to_windows(sampler.batch(step)), None).backward()
         optimizer.step()
         schedule.step()
     return score_heldout(model, heldout)
@@ -151,19 +151,14 @@ def read_stem(album: Path) -> list[CodeRun]:
     return runs
 
 
-@torch.no_grad()
 def score_heldout(model: WaveNet, run: CodeRun) -> float:
     """Mean bits of every sample of a run that has its whole context."""
-    nats, count = 0.0, 0
-    for window in tile_windows([run], model.receptive_field, HELDOUT_LENGTH):
-        scored = len(window) - model.receptive_field
-        nats += scored * fast_loss(model, _to_tensor(window[None]), torch.float32).item()
-        count += scored
-    return nats / count / math.log(2)
+    tiles = tile_windows([run], model.receptive_field, HELDOUT_LENGTH)
+    return score_windows(model, (_to_windows(window[None]) for window in tiles))
 
 
-def _to_tensor(codes: NDArray[np.integer]) -> torch.Tensor:
-    return torch.from_numpy(codes.astype(np.int64))
+def _to_windows(codes: NDArray[np.integer]) -> Windows:
+    return Windows(torch.from_numpy(codes.astype(np.int64)), None)
 
 
 # On a GPU

@@ -17,6 +17,7 @@ from benchmarks.workload import Workload
 from wavenet.config import ModelConfig
 from wavenet.data.demo_album import write_demo_album
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.windows import Windows
 
 TINY = Workload(
     "tiny",
@@ -46,7 +47,7 @@ def start(work, seed=0):
     torch.manual_seed(seed)
     model = WaveNet(work.model, work.levels)
     length = model.receptive_field + work.scored_length
-    return model, torch.randint(work.levels, (work.batch_size, length))
+    return model, Windows(torch.randint(work.levels, (work.batch_size, length)), None)
 
 
 def by_case(results) -> dict[str, Result]:
@@ -87,7 +88,7 @@ def test_the_operations_that_are_counted_are_those_that_a_step_of_the_fast_path_
     work = replace(TINY, model=TINY.model.model_copy(update=changes))
     model, windows = start(work)
     with CountProducts() as count:
-        steps.fast_loss(model, windows, torch.float32).backward()
+        steps.choose_loss("fast-fp32")(model, windows, None).backward()
     assert count.flops == work.flops()
 
 
@@ -108,15 +109,15 @@ def test_what_one_layer_moves_is_what_one_would_count_by_hand():
 @pytest.mark.parametrize(("way", "tolerance"), [("fast-fp32", 1e-5), ("fast-bf16", 0.02)])
 def test_every_way_has_the_plain_loss(way, tolerance):
     model, windows = start(TINY)
-    expected = float(steps.choose_loss("plain")(model, windows).detach())
-    found = float(steps.choose_loss(way)(model, windows).detach())
+    expected = float(steps.choose_loss("plain")(model, windows, None).detach())
+    found = float(steps.choose_loss(way)(model, windows, None).detach())
     assert found == pytest.approx(expected, rel=tolerance)
 
 
 def test_what_is_compiled_for_a_gpu_has_the_plain_loss():
     model, windows = start(TINY)
-    rough = float(steps.autocast_loss(model, windows).detach())
-    assert rough == pytest.approx(float(steps.plain_loss(model, windows).detach()), rel=0.02)
+    rough = float(steps.autocast_loss(model, windows, None).detach())
+    assert rough == pytest.approx(float(steps.plain_loss(model, windows, None).detach()), rel=0.02)
 
 
 def test_an_object_apart_lives_on_between_questions():

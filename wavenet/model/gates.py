@@ -1,11 +1,14 @@
 """The gated activation (WaveNet 2.3) and its derivative, on rows, in one pass over memory.
 
-`open_gates` and `close_gates` take any device and type; on a CPU in float32 they run compiled loops, which
-a test holds to the torch lines beside them. Knows nothing of layers. The invariant: gates are left open,
-filter and gate already squashed, since that is all that the derivative needs.
+`open_gates` and `close_gates` take any device and type; on a CPU they run compiled loops in float32, which a
+test holds to the torch lines beside them; bfloat16 is widened before and rounded after, which is faster than
+torch's functions of it. Knows nothing of layers. The invariant: gates are left open, filter and gate already
+squashed, since that is all that the derivative needs.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -18,7 +21,9 @@ def open_gates(gates: Tensor, mask: Tensor | None, activated: Tensor) -> None:
     if _compiled(gates):
         from wavenet.model.gate_loops import squash_and_multiply
 
-        squash_and_multiply(gates.numpy(), _factors(mask, activated), activated.numpy())
+        opened, products = gates.float(), _widened(activated)
+        squash_and_multiply(opened.numpy(), _factors(mask, activated), products.numpy())
+        _narrow((opened, gates), (products, activated))
         return
     filtered, gate = gates.chunk(2, dim=1)
     torch.mul(torch.tanh_(filtered), torch.sigmoid_(gate), out=activated)
@@ -36,8 +41,10 @@ def close_gates(
     if _compiled(gates):
         from wavenet.model.gate_loops import differentiate
 
-        factors = _factors(mask, activated)
-        differentiate(gates.numpy(), factors, d_activated.numpy(), activated.numpy(), d_gates.numpy())
+        products, slopes = _widened(activated), _widened(d_gates)
+        opened, given, factors = gates.float(), d_activated.float(), _factors(mask, activated)
+        differentiate(opened.numpy(), factors, given.numpy(), products.numpy(), slopes.numpy())
+        _narrow((products, activated), (slopes, d_gates))
         return
     filtered, gate = gates.chunk(2, dim=1)
     _apply(mask, d_activated)
@@ -49,11 +56,23 @@ def close_gates(
 
 
 def _compiled(gates: Tensor) -> bool:
-    return gates.device.type == "cpu" and gates.dtype == torch.float32
+    return gates.device.type == "cpu"
 
 
-def _factors(mask: Tensor | None, activated: Tensor):  # type: ignore[no-untyped-def]
-    return (torch.ones(1, activated.shape[1]) if mask is None else mask).numpy()
+def _widened(rows: Tensor) -> Tensor:
+    """Room for rows in float32: themselves if they are."""
+    return rows if rows.dtype == torch.float32 else torch.empty(rows.shape)
+
+
+def _narrow(*pairs: tuple[Tensor, Tensor]) -> None:
+    """Round what was computed to where it is kept, unless that is one memory."""
+    for computed, kept in pairs:
+        if computed is not kept:
+            kept.copy_(computed)
+
+
+def _factors(mask: Tensor | None, activated: Tensor) -> NDArray[np.float32]:
+    return (torch.ones(1, activated.shape[1]) if mask is None else mask.float()).numpy()
 
 
 def _apply(mask: Tensor | None, activated: Tensor) -> None:

@@ -16,10 +16,10 @@ from wavenet.model.wavenet import WaveNet
 from wavenet.training.checkpoint import Learner, Progress
 from wavenet.training.likelihood import fast_loss, plain_loss
 from wavenet.training.ranks import Ranks
+from wavenet.training.shares import Loss, add_gradients
 from wavenet.training.windows import Windows
 
 Tell = Callable[[str], None]
-Loss = Callable[[WaveNet, Windows, Tensor | None], Tensor]
 
 
 def choose_loss(config: TrainingConfig, device: torch.device, dtype: torch.dtype) -> Loss:
@@ -62,6 +62,8 @@ def _sum_gradients(
     ranks: Ranks, progress: Progress, tell: Tell,
 ) -> float:  # fmt: skip
     """Gradients of the batch's mean loss, added up over as many windows at a time as memory holds."""
+    on_cpu = windows.codes.device.type == "cpu" and not config.compile
+    threads = torch.get_num_threads() if on_cpu else 1
     while True:
         size = progress.micro_batch or config.micro_batch or len(windows.codes)
         try:
@@ -70,10 +72,9 @@ def _sum_gradients(
             for start in range(0, len(windows.codes), size):
                 rows = slice(start, start + size)
                 part = windows.select(rows)
-                mean = loss(learner.model, part, None if masks is None else masks[rows])
-                share = len(part.codes) / config.batch_size
-                (mean * share).backward()
-                nats += float(mean.detach()) * share
+                part_masks = None if masks is None else masks[rows]
+                share = len(part) / config.batch_size
+                nats += share * add_gradients(learner.model, part, part_masks, loss, share, threads)
             return float(ranks.sum(torch.tensor(nats, dtype=torch.float64))) / math.log(2)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
