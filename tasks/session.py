@@ -29,9 +29,9 @@ from wavenet.session.job import (
     Result,
     Told,
     Trial,
-    TrialResult,
 )
 from wavenet.training.metrics import Reporter
+from wavenet.training.trial_result import TrialResult
 
 JOB = "job.json"
 SECONDS_TO_END = 60.0
