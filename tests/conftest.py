@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="waveband-prefect-")
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more, and wait for each other
 os.environ.pop("PREFECT_API_URL", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -34,7 +35,7 @@ WriteTone = Callable[..., Path]
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """Tiny networks gain nothing from threads, and lose seconds where others use the cores."""
+    """Also where torch was imported before OMP_NUM_THREADS was set."""
     import torch
 
     before = torch.get_num_threads()

@@ -8,6 +8,23 @@ import sys
 
 import pytest
 
+from tests.forked_sessions import open_process, session_server
+
+
+@pytest.fixture(scope="session")
+def sessions():
+    """What trainings are forked from."""
+    with session_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forked_trainings(sessions):
+    """Trainings that begin at once, in processes of their own; those that commands start are real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.session.Popen", functools.partial(open_process, sessions))
+        yield
+
 
 @pytest.fixture
 def workspace(tmp_path, mlflow_database):
@@ -38,11 +55,10 @@ def start_waveband():
     def start(folder, *arguments, environment=None):
         hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        one_thread = {"OMP_NUM_THREADS": "1"}  # tiny networks lose by more
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
             cwd=folder,
-            env={**kept, **one_thread, **(environment or {})},
+            env={**kept, **(environment or {})},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
