@@ -69,10 +69,15 @@ def _write_tone(path: Path, frequency: float, seconds: float = 2.0, sample_rate:
 @pytest.fixture
 def songs(tmp_path) -> Path:
     """Three songs of two stems, drums and bass, as folders."""
+    return write_songs(tmp_path / "songs")
+
+
+def write_songs(folder: Path) -> Path:
+    """As `songs` has them, which are the same each time."""
     for number in range(3):
-        _write_tone(tmp_path / "songs" / f"song {number}" / "drums.wav", 200 + 10 * number)
-        _write_tone(tmp_path / "songs" / f"song {number}" / "bass.wav", 60 + 10 * number)
-    return tmp_path / "songs"
+        _write_tone(folder / f"song {number}" / "drums.wav", 200 + 10 * number)
+        _write_tone(folder / f"song {number}" / "bass.wav", 60 + 10 * number)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.conftest import TINY, write_songs
 from tests.forked_sessions import open_process, session_server
 
 
@@ -45,6 +46,28 @@ def run(prefect_server, workspace, tiny):
         return build_and_train(input=str(input), **{**settings, **options})
 
     return run
+
+
+@pytest.fixture(scope="session")
+def lent_run(prefect_server, sessions, mlflow_database, tmp_path_factory):
+    """The workspace and the result of a run on `songs` with the tiny configuration; for copies only."""
+    from flows.build_and_train import build_and_train
+
+    folder = tmp_path_factory.mktemp("lent")
+    workspace = folder / "workspace"
+    workspace.mkdir()
+    shutil.copy(mlflow_database, workspace / "mlflow.db")
+    (folder / "tiny.yaml").write_text(TINY)
+    songs = write_songs(folder / "songs")
+    return workspace, build_and_train(str(songs), [str(folder / "tiny.yaml")], workspace=workspace)
+
+
+@pytest.fixture
+def first_run(lent_run, workspace):
+    """The result of `run(songs)`, made once, copied into this workspace; MLflow knows the old place."""
+    lent, result = lent_run
+    shutil.copytree(lent, workspace, dirs_exist_ok=True)
+    return type(result).model_validate_json(result.model_dump_json().replace(str(lent), str(workspace)))
 
 
 @pytest.fixture(scope="session")

@@ -41,8 +41,7 @@ def artifacts(client, run_id, folder=None):
     return {item.path for item in client.list_artifacts(run_id, folder)}
 
 
-def test_one_parent_a_pipeline_run_and_one_child_a_stem(run, songs, client):
-    run(songs)
+def test_one_parent_a_pipeline_run_and_one_child_a_stem(first_run, client):
     ((parent, children),) = runs_of(client)
     assert parent.info.run_name == "songs tiny"
     assert parent.info.status == "FINISHED"
@@ -74,13 +73,12 @@ def test_a_child_has_settings_dataset_curves_sound_picture_and_weights(run, song
     }
 
 
-def test_the_parent_has_the_mix_the_config_and_the_page(run, songs, client):
-    result = run(songs)
+def test_the_parent_has_the_mix_the_config_and_the_page(first_run, client):
     ((parent, _),) = runs_of(client)
     run_id = parent.info.run_id
     assert artifacts(client, run_id) >= {"config.json", "report.html", "mix"}
     copy = client.download_artifacts(run_id, "mix/mix.wav")
-    assert Path(copy).read_bytes() == result.output.mix.read_bytes()
+    assert Path(copy).read_bytes() == first_run.output.mix.read_bytes()
     assert parent.data.params["ingest.sample_rate"] == "2000"
 
 
