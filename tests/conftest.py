@@ -52,13 +52,14 @@ def tiny(tmp_path) -> Path:
     return path
 
 
-@pytest.fixture
-def write_tone() -> WriteTone:
+@pytest.fixture(name="write_tone")
+def tone_writer() -> WriteTone:
+    """As the function of that name."""
+    return write_tone
+
+
+def write_tone(path: Path, frequency: float, seconds: float = 2.0, sample_rate: int = 4000) -> Path:
     """Write a plucked tone, once a half second, in the format its suffix names."""
-    return _write_tone
-
-
-def _write_tone(path: Path, frequency: float, seconds: float = 2.0, sample_rate: int = 4000) -> Path:
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     path.parent.mkdir(parents=True, exist_ok=True)
     waveform = 0.4 * np.sin(2 * np.pi * frequency * time) * (1 - (2 * time) % 1)
@@ -75,8 +76,8 @@ def songs(tmp_path) -> Path:
 def write_songs(folder: Path) -> Path:
     """As `songs` has them, which are the same each time."""
     for number in range(3):
-        _write_tone(folder / f"song {number}" / "drums.wav", 200 + 10 * number)
-        _write_tone(folder / f"song {number}" / "bass.wav", 60 + 10 * number)
+        write_tone(folder / f"song {number}" / "drums.wav", 200 + 10 * number)
+        write_tone(folder / f"song {number}" / "bass.wav", 60 + 10 * number)
     return folder
 
 

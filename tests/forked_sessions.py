@@ -17,8 +17,11 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+
+import pytest
 
 MOST_BYTES = 1 << 18
 
@@ -77,6 +80,14 @@ def session_server() -> Iterator[socket.socket]:
         theirs.close()
         yield mine
         mine.close()  # which ends the server
+
+
+@contextmanager
+def forked_trainings(server: socket.socket) -> Iterator[None]:
+    """Have `tasks.session` fork its processes, while the block is entered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.session.Popen", partial(open_process, server))
+        yield
 
 
 def open_process(server: socket.socket, command: Sequence[str], **options: Any) -> Any:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.conftest import TINY, write_songs
-from tests.forked_sessions import open_process, session_server
+from tests.forked_sessions import forked_trainings, session_server
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +20,9 @@ def sessions():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def forked_trainings(sessions):
+def fast_trainings(sessions):
     """Trainings that begin at once, in processes of their own; those that commands start are real ones."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.session.Popen", functools.partial(open_process, sessions))
+    with forked_trainings(sessions):
         yield
 
 
@@ -49,25 +48,33 @@ def run(prefect_server, workspace, tiny):
 
 
 @pytest.fixture(scope="session")
-def lent_run(prefect_server, sessions, mlflow_database, tmp_path_factory):
-    """The workspace and the result of a run on `songs` with the tiny configuration; for copies only."""
+def lend_run(prefect_server, sessions, mlflow_database, tmp_path_factory):
+    """Run build-and-train with the tiny configuration, for several tests to look at the result."""
     from flows.build_and_train import build_and_train
 
-    folder = tmp_path_factory.mktemp("lent")
-    workspace = folder / "workspace"
-    workspace.mkdir()
-    shutil.copy(mlflow_database, workspace / "mlflow.db")
-    (folder / "tiny.yaml").write_text(TINY)
-    songs = write_songs(folder / "songs")
-    return workspace, build_and_train(str(songs), [str(folder / "tiny.yaml")], workspace=workspace)
+    def run(input):
+        folder = tmp_path_factory.mktemp("lent")
+        (folder / "workspace").mkdir()
+        shutil.copy(mlflow_database, folder / "workspace" / "mlflow.db")
+        (folder / "tiny.yaml").write_text(TINY)
+        with forked_trainings(sessions):
+            return build_and_train(str(input), [str(folder / "tiny.yaml")], workspace=folder / "workspace")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def lent_run(lend_run, tmp_path_factory):
+    """The result of a run on `songs`."""
+    return lend_run(write_songs(tmp_path_factory.mktemp("lent") / "songs"))
 
 
 @pytest.fixture
 def first_run(lent_run, workspace):
     """The result of `run(songs)`, made once, copied into this workspace; MLflow knows the old place."""
-    lent, result = lent_run
+    lent = lent_run.output.mix.parents[2]
     shutil.copytree(lent, workspace, dirs_exist_ok=True)
-    return type(result).model_validate_json(result.model_dump_json().replace(str(lent), str(workspace)))
+    return type(lent_run).model_validate_json(lent_run.model_dump_json().replace(str(lent), str(workspace)))
 
 
 @pytest.fixture(scope="session")
