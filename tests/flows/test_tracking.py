@@ -130,7 +130,7 @@ def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
     command = shlex.split(ui_command(Workspace(root=workspace)))
     assert command[0] == "mlflow"
     server = subprocess.Popen(
-        [sys.executable, "-m", *command, "--port", str(port)],
+        [sys.executable, "-m", *command, "--port", str(port), "--workers", "1"],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
