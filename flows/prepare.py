@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from flows.ledger import DirectLedger, Ledger
 from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
-from tasks.plan import IngestedSong, Prepared, plan_band
+from tasks.plan import IngestedSong, Prepared
+from tasks.planning import plan_band
 from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
 from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards

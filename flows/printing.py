@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.progress import clock
-from wavenet.data.scan import NOT_AUDIO
 from wavenet.training.taken_over import Transfer
 
 if TYPE_CHECKING:
@@ -132,6 +131,8 @@ def print_warnings(warnings: Iterable[str]) -> None:
 
 def print_set_aside(set_aside: list[tuple[str, str]]) -> None:
     """What was not used, by the reasons why; files that are no audio by their name are only counted."""
+    from wavenet.data.layouts.accounts import NOT_AUDIO
+
     names: dict[str, list[str]] = {}
     for name, reason in set_aside:
         names.setdefault(NOT_AUDIO if reason.startswith(NOT_AUDIO) else reason, []).append(name)

@@ -18,7 +18,8 @@ from wavenet.data.dataset import check_levels
 from wavenet.data.shards.size import estimate_bytes
 from wavenet.data.tempos import measure_tempo
 from wavenet.evaluation.forecast import Forecast, Music, Speed
-from wavenet.session.job import Trial, TrialResult
+from wavenet.session.job import Trial
+from wavenet.training.trial_result import TrialResult
 
 MOST_TRACKS = 40
 """So many are listened to for their tempo, spread evenly over all."""

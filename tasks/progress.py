@@ -6,9 +6,12 @@ Written to standard error, so that standard output stays the result's.
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from wavenet.evaluation.baselines import Baselines
 from wavenet.training.metrics import HELDOUT_BITS, SPEED, STEP, TRAIN_BITS
+
+if TYPE_CHECKING:
+    from wavenet.evaluation.baselines import Baselines
 
 SECONDS_BETWEEN = {True: 0.2, False: 10.0}  # on a terminal, elsewhere
 
@@ -66,7 +69,7 @@ class Progress:
 class TrainingProgress:
     """A Reporter that shows a training's lines as progress, held-out bits beside the best baseline's."""
 
-    def __init__(self, stem: str, steps: int, baselines: Baselines) -> None:
+    def __init__(self, stem: str, steps: int, baselines: "Baselines") -> None:
         self.progress = Progress(f"train {stem}", steps)
         self.baselines = baselines
         self.latest: dict[str, float] = {}

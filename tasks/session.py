@@ -5,11 +5,11 @@ the process is gone; and should this process die without a word, the other notic
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE, Popen, TimeoutExpired
 
 from pydantic import ValidationError
 
@@ -29,9 +29,9 @@ from wavenet.session.job import (
     Result,
     Told,
     Trial,
-    TrialResult,
 )
 from wavenet.training.metrics import Reporter
+from wavenet.training.trial_result import TrialResult
 
 JOB = "job.json"
 SECONDS_TO_END = 60.0
@@ -89,12 +89,12 @@ def _threads(processes: int) -> int:
 
 
 @contextmanager
-def _started(command: list[str], processes: int) -> Iterator[subprocess.Popen]:
+def _started(command: list[str], processes: int) -> Iterator[Popen]:
     """A running process, asked to end and then made to when the block is left."""
-    process = subprocess.Popen(  # noqa: S603 (our own module)
+    process = Popen(  # noqa: S603 (our own module)
         command, env={"OMP_NUM_THREADS": str(_threads(processes)), **os.environ} if processes > 1 else None,
         process_group=0 if processes > 1 else None,  # Ctrl-C is for us: the launcher takes it otherwise
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace",
+        stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     try:
         yield process
@@ -103,14 +103,14 @@ def _started(command: list[str], processes: int) -> Iterator[subprocess.Popen]:
             process.terminate()
             try:
                 process.wait(SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
+            except TimeoutExpired:
                 process.kill()
                 process.wait()
         for stream in (process.stdin, process.stdout):
             stream.close()  # type: ignore[union-attr]
 
 
-def _listen(process: subprocess.Popen, reporters: Sequence[Reporter]) -> Message | None:
+def _listen(process: Popen, reporters: Sequence[Reporter]) -> Message | None:
     """Pass on what is said, until nothing more is. Returns the last message, or the first failure: of
     several processes the others fail for want of it."""
     last: Message | None = None

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="waveband-prefect-")
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more, and wait for each other
 os.environ.pop("PREFECT_API_URL", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -34,7 +35,7 @@ WriteTone = Callable[..., Path]
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """Tiny networks gain nothing from threads, and lose seconds where others use the cores."""
+    """Also where torch was imported before OMP_NUM_THREADS was set."""
     import torch
 
     before = torch.get_num_threads()
@@ -51,13 +52,14 @@ def tiny(tmp_path) -> Path:
     return path
 
 
-@pytest.fixture
-def write_tone() -> WriteTone:
+@pytest.fixture(name="write_tone")
+def tone_writer() -> WriteTone:
+    """As the function of that name."""
+    return write_tone
+
+
+def write_tone(path: Path, frequency: float, seconds: float = 2.0, sample_rate: int = 4000) -> Path:
     """Write a plucked tone, once a half second, in the format its suffix names."""
-    return _write_tone
-
-
-def _write_tone(path: Path, frequency: float, seconds: float = 2.0, sample_rate: int = 4000) -> Path:
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     path.parent.mkdir(parents=True, exist_ok=True)
     waveform = 0.4 * np.sin(2 * np.pi * frequency * time) * (1 - (2 * time) % 1)
@@ -68,10 +70,15 @@ def _write_tone(path: Path, frequency: float, seconds: float = 2.0, sample_rate:
 @pytest.fixture
 def songs(tmp_path) -> Path:
     """Three songs of two stems, drums and bass, as folders."""
+    return write_songs(tmp_path / "songs")
+
+
+def write_songs(folder: Path) -> Path:
+    """As `songs` has them, which are the same each time."""
     for number in range(3):
-        _write_tone(tmp_path / "songs" / f"song {number}" / "drums.wav", 200 + 10 * number)
-        _write_tone(tmp_path / "songs" / f"song {number}" / "bass.wav", 60 + 10 * number)
-    return tmp_path / "songs"
+        write_tone(folder / f"song {number}" / "drums.wav", 200 + 10 * number)
+        write_tone(folder / f"song {number}" / "bass.wav", 60 + 10 * number)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,11 @@ def shard_folder(tmp_path_factory):
 
 @pytest.fixture
 def config():
+    return small_config()
+
+
+def small_config():
+    """Two dozen steps."""
     return StemConfig(
         model=ModelConfig(
             dilation_cycle=4, num_cycles=1, residual_channels=8, gate_channels=8, skip_channels=8

@@ -8,6 +8,23 @@ import sys
 
 import pytest
 
+from tests.conftest import TINY, write_songs
+from tests.forked_sessions import forked_trainings, session_server
+
+
+@pytest.fixture(scope="session")
+def sessions():
+    """What trainings are forked from."""
+    with session_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fast_trainings(sessions):
+    """Trainings that begin at once, in processes of their own; those that commands start are real ones."""
+    with forked_trainings(sessions):
+        yield
+
 
 @pytest.fixture
 def workspace(tmp_path, mlflow_database):
@@ -31,6 +48,36 @@ def run(prefect_server, workspace, tiny):
 
 
 @pytest.fixture(scope="session")
+def lend_run(prefect_server, sessions, mlflow_database, tmp_path_factory):
+    """Run build-and-train with the tiny configuration, for several tests to look at the result."""
+    from flows.build_and_train import build_and_train
+
+    def run(input):
+        folder = tmp_path_factory.mktemp("lent")
+        (folder / "workspace").mkdir()
+        shutil.copy(mlflow_database, folder / "workspace" / "mlflow.db")
+        (folder / "tiny.yaml").write_text(TINY)
+        with forked_trainings(sessions):
+            return build_and_train(str(input), [str(folder / "tiny.yaml")], workspace=folder / "workspace")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def lent_run(lend_run, tmp_path_factory):
+    """The result of a run on `songs`."""
+    return lend_run(write_songs(tmp_path_factory.mktemp("lent") / "songs"))
+
+
+@pytest.fixture
+def first_run(lent_run, workspace):
+    """The result of `run(songs)`, made once, copied into this workspace; MLflow knows the old place."""
+    lent = lent_run.output.mix.parents[2]
+    shutil.copytree(lent, workspace, dirs_exist_ok=True)
+    return type(lent_run).model_validate_json(lent_run.model_dump_json().replace(str(lent), str(workspace)))
+
+
+@pytest.fixture(scope="session")
 def start_waveband():
     """Start `waveband` in a process and a folder of its own, with nothing in its environment but what a
     person has."""
@@ -38,11 +85,10 @@ def start_waveband():
     def start(folder, *arguments, environment=None):
         hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        one_thread = {"OMP_NUM_THREADS": "1"}  # tiny networks lose by more
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
             cwd=folder,
-            env={**kept, **one_thread, **(environment or {})},
+            env={**kept, **(environment or {})},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

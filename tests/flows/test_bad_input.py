@@ -1,88 +1,101 @@
 """Bad input gets a clear error or is set aside with its reason; the other files go on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
+from tests.conftest import write_tone
 from wavenet.errors import ConfigError, NoAudioError
 
 RATE = 4000
 
 
-@pytest.fixture
-def album(tmp_path, write_tone):
-    """Two good tracks, to which a test adds a bad one."""
+def write_album(folder):
+    """Two good tracks, to which a test adds bad ones."""
     for number in range(2):
-        write_tone(tmp_path / "album" / f"good {number}.wav", 100 + number, seconds=2)
-    return tmp_path / "album"
+        write_tone(folder / f"good {number}.wav", 100 + number, seconds=2)
+    return folder
 
 
-def write_text_named_wav(folder):
-    (folder / "bad.wav").write_text("this is no sound at all, " * 100)
+@pytest.fixture
+def album(tmp_path):
+    return write_album(tmp_path / "album")
 
 
-def write_truncated_wav(folder):
-    soundfile.write(folder / "bad.wav", np.random.default_rng(0).normal(0, 0.1, 4 * RATE), RATE)
-    whole = (folder / "bad.wav").read_bytes()
-    (folder / "bad.wav").write_bytes(whole[: len(whole) // 2])
+def write_text_named_wav(path):
+    path.write_text("this is no sound at all, " * 100)
 
 
-def write_truncated_flac(folder):
-    soundfile.write(folder / "bad.flac", np.random.default_rng(0).normal(0, 0.1, 4 * RATE), RATE)
-    whole = (folder / "bad.flac").read_bytes()
-    (folder / "bad.flac").write_bytes(whole[: len(whole) // 2])
+def write_half(path):
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 4 * RATE), RATE)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
 
 
-def write_no_samples(folder):
-    soundfile.write(folder / "bad.wav", np.zeros(0), RATE)
+def write_no_samples(path):
+    soundfile.write(path, np.zeros(0), RATE)
 
 
-def write_no_bytes(folder):
-    (folder / "bad.mp3").touch()
-
-
-def write_nan(folder):
+def write_nan(path):
     waveform = np.zeros(2 * RATE, np.float32)
     waveform[1000] = np.nan
-    soundfile.write(folder / "bad.wav", waveform, RATE, subtype="FLOAT")
+    soundfile.write(path, waveform, RATE, subtype="FLOAT")
 
 
-def write_a_moment(folder):
-    soundfile.write(folder / "bad.wav", np.full(16, 0.1), RATE)
+def write_a_moment(path):
+    soundfile.write(path, np.full(16, 0.1), RATE)
 
 
-def write_silence(folder):
-    soundfile.write(folder / "bad.wav", np.zeros(2 * RATE), RATE)
+def write_silence(path):
+    soundfile.write(path, np.zeros(2 * RATE), RATE)
 
 
-def make_a_folder_named_wav(folder):
-    (folder / "bad.wav").mkdir()
-    (folder / "bad.wav" / "cover.txt").write_text("no audio")
+def make_a_folder_named_wav(path):
+    path.mkdir()
+    (path / "cover.txt").write_text("no audio")
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (write_text_named_wav, "cannot be decoded as audio"),
-        (write_truncated_wav, "truncated"),
-        (write_truncated_flac, "damaged or truncated"),
-        (write_no_samples, "no samples"),
-        (write_no_bytes, "the file is empty"),
-        (write_nan, "NaN"),
-        (write_a_moment, "shorter than what a model of it hears"),
-        (write_silence, "silent throughout"),
-        (make_a_folder_named_wav, "not an audio file"),
-    ],
-    ids=lambda value: value.__name__ if callable(value) else "",
-)
-def test_a_bad_file_is_set_aside_and_the_others_go_on(run, album, damage, reason):
-    damage(album)
-    result = run(album)
-    (told,) = [why for name, why in result.set_aside if "bad" in name]
+BAD = {
+    "text.wav": (write_text_named_wav, "cannot be decoded as audio"),
+    "half.wav": (write_half, "truncated"),
+    "half a.flac": (write_half, "damaged or truncated"),
+    "no samples.wav": (write_no_samples, "no samples"),
+    "no bytes.mp3": (Path.touch, "the file is empty"),
+    "nan.wav": (write_nan, "NaN"),
+    "moment.wav": (write_a_moment, "shorter than what a model of it hears"),
+    "silence.wav": (write_silence, "silent throughout"),
+    "folder.wav": (make_a_folder_named_wav, "not an audio file"),
+}
+
+
+@pytest.fixture(scope="module")
+def damaged(lend_run, tmp_path_factory):
+    """The result of a run on two good tracks and everything bad."""
+    album = write_album(tmp_path_factory.mktemp("damaged") / "album")
+    for name, (write, _) in BAD.items():
+        write(album / name)
+    return lend_run(album)
+
+
+@pytest.mark.parametrize(("name", "reason"), [(name, reason) for name, (_, reason) in BAD.items()])
+def test_a_bad_file_is_set_aside_with_its_reason(damaged, name, reason):
+    names = (name, Path(name).stem, f"{Path(name).stem}/mix", f"{name}/cover.txt")
+    (told,) = [why for path, why in damaged.set_aside if path in names]
     assert reason in told
-    assert "bad" in result.output.report.read_text()
-    assert reason in result.output.report.read_text()
-    assert list(result.figures) == ["mix"]
+    page = damaged.output.report.read_text()
+    assert Path(name).stem in page
+    assert reason in page
+
+
+def test_the_others_go_on(damaged):
+    assert list(damaged.figures) == ["mix"]
+    assert len(damaged.set_aside) == len(BAD)
+    assert {name for name in damaged.ran if name.startswith("ingest-good")} == {
+        "ingest-good 0",
+        "ingest-good 1",
+    }
 
 
 NAMES = [
@@ -95,21 +108,28 @@ NAMES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def oddly_named(lend_run, tmp_path_factory):
+    """The result of a run on tracks of such names."""
+    album = write_album(tmp_path_factory.mktemp("named") / "album")
+    for number, name in enumerate(NAMES):
+        write_tone(album / f"{name}.wav", 150 + number, seconds=2)
+    return lend_run(album)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_any_name_of_a_track_is_played(run, album, write_tone, name):
-    write_tone(album / f"{name}.wav", 150, seconds=2)
-    result = run(album)
-    assert f"ingest-{name}" in result.ran
-    assert result.set_aside == []
-    assert "<script>alert(1)" not in result.output.report.read_text()
+def test_any_name_of_a_track_is_played(oddly_named, name):
+    assert f"ingest-{name}" in oddly_named.ran
+    assert oddly_named.set_aside == []
+    assert "<script>alert(1)" not in oddly_named.output.report.read_text()
 
 
-@pytest.mark.parametrize("name", ["drüms 音", "lead 'vocal'", "<b>"])
-def test_any_name_of_a_stem_is_played(run, songs, write_tone, name):
-    for song in songs.iterdir():
-        write_tone(song / f"{name}.wav", 150)
+def test_any_name_of_a_stem_is_played(run, songs):
+    for number, name in enumerate(["drüms 音", "lead 'vocal'", "<b>"]):
+        for song in songs.iterdir():
+            write_tone(song / f"{name}.wav", 150 + number)
     result = run(songs)
-    assert len(result.figures) == 3
+    assert len(result.figures) == 5
     assert all(path.is_file() for path in result.output.stems.values())
     assert "<b>" not in result.output.report.read_text()
 
@@ -135,14 +155,14 @@ def test_a_stem_damaged_in_one_song_is_set_aside_and_the_song_is_used(run, songs
     assert any(name == "song 1/bass" and "audio" in reason for name, reason in result.set_aside)
 
 
-def test_a_stem_too_short_to_train_is_set_aside_and_the_band_goes_on(run, songs, write_tone):
+def test_a_stem_too_short_to_train_is_set_aside_and_the_band_goes_on(run, songs):
     write_tone(songs / "song 0" / "bell.wav", 300, seconds=0.5)
     result = run(songs)
     assert set(result.figures) == {"drums", "bass"}
     assert any(name == "bell" and "heldout" in reason for name, reason in result.set_aside)
 
 
-def test_one_single_track_holds_out_its_end(run, tmp_path, write_tone):
+def test_one_single_track_holds_out_its_end(run, tmp_path):
     write_tone(tmp_path / "one" / "song.wav", 100, seconds=4)
     assert list(run(tmp_path / "one").figures) == ["mix"]
 

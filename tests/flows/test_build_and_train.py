@@ -32,8 +32,8 @@ def test_a_folder_of_stems_becomes_a_mix(run, songs):
     assert result.output.report.read_text().startswith("<!doctype html>")
 
 
-def test_figures_stand_beside_all_baselines(run, songs):
-    for bits in run(songs).figures.values():
+def test_figures_stand_beside_all_baselines(first_run):
+    for bits in first_run.figures.values():
         assert bits["uniform"] == 6.0
         assert 0 < bits["order4"] < bits["order2"] + 1 < bits["unigram"] + 2 < 8.5
         assert 0 < bits["heldout"] < 8
@@ -49,8 +49,7 @@ def test_a_folder_of_finished_tracks_becomes_one_stem(run, tmp_path, write_tone)
     }  # fmt: skip
 
 
-def test_a_run_writes_the_same_shards_as_prepare(run, songs, workspace, tiny, tmp_path):
-    run(songs)
+def test_a_run_writes_the_same_shards_as_prepare(first_run, songs, workspace, tiny, tmp_path):
     made = {folder.name: folder for folder in (workspace / "store" / "shards").iterdir()}
     places = prepare_shards(str(songs), [str(tiny)], [], tmp_path / "another")
     assert sorted(made) == sorted(Path(place).name for place in places.values())
@@ -70,8 +69,7 @@ def test_same_inputs_run_nothing(run, songs):
     assert second.figures == first.figures
 
 
-def test_names_and_places_of_files_do_not_matter(run, songs, workspace, tmp_path):
-    run(songs)
+def test_names_and_places_of_files_do_not_matter(run, first_run, songs, workspace, tmp_path):
     moved = shutil.move(songs, tmp_path / "elsewhere")
     shutil.move(Path(moved, "song 0"), Path(moved, "opening"))
     for path in Path(moved).rglob("*.wav"):
@@ -80,16 +78,14 @@ def test_names_and_places_of_files_do_not_matter(run, songs, workspace, tmp_path
     assert run(Path(moved), workspace=tmp_path / "moved").ran == []
 
 
-def test_another_container_of_the_same_audio_is_only_decoded(run, songs):
-    run(songs)
+def test_another_container_of_the_same_audio_is_only_decoded(run, first_run, songs):
     audio, rate = soundfile.read(songs / "song 1" / "bass.wav", dtype="int16")
     soundfile.write(songs / "song 1" / "bass.flac", audio, rate)
     (songs / "song 1" / "bass.wav").unlink()
     assert run(songs).ran == ["ingest-song 1"]
 
 
-def test_one_more_song_runs_only_what_depends_on_it(run, songs, write_tone):
-    run(songs)
+def test_one_more_song_runs_only_what_depends_on_it(run, first_run, songs, write_tone):
     write_tone(songs / "song 3" / "drums.wav", 333)
     result = run(songs)
     added = {"ingest-song 3", "examine-song 3", "floors-drums", "shards-drums", "baselines-drums"}
@@ -97,45 +93,39 @@ def test_one_more_song_runs_only_what_depends_on_it(run, songs, write_tone):
     assert set(result.cached) == EVERYTHING - set(result.ran)
 
 
-def test_one_stems_training_steps_change_only_that_stem(run, songs):
-    run(songs)
+def test_one_stems_training_steps_change_only_that_stem(run, first_run, songs):
     result = run(songs, "stems.drums.training.steps=8")
     assert set(result.ran) == {*DRUMS, "mix"}
     assert set(result.cached) == EVERYTHING - set(result.ran)
 
 
-def test_retraining_one_stem_runs_only_that_stem(run, songs):
-    first = run(songs)
+def test_retraining_one_stem_runs_only_that_stem(run, first_run, songs):
     result = run(songs, retrain=["drums"])
     assert set(result.ran) == {*DRUMS, "mix"}
-    assert result.figures == first.figures  # the same seed plays the same
+    assert result.figures == first_run.figures  # the same seed plays the same
     assert run(songs).ran == []
 
 
-def test_a_change_of_the_mix_alone_mixes_alone(run, songs):
-    run(songs)
+def test_a_change_of_the_mix_alone_mixes_alone(run, first_run, songs):
     assert run(songs, "mix.gains_db.bass=-6").ran == ["mix"]
 
 
-def test_a_change_of_temperature_generates_and_trains_nothing(run, songs):
-    run(songs)
+def test_a_change_of_temperature_generates_and_trains_nothing(run, first_run, songs):
     assert set(run(songs, "generation.temperature=0.9").ran) == {"generate-drums", "generate-bass", "mix"}
 
 
-def test_a_result_whose_files_are_gone_is_made_again(run, songs, workspace):
-    first = run(songs)
+def test_a_result_whose_files_are_gone_is_made_again(run, first_run, songs, workspace):
     shutil.rmtree(workspace / "store" / "takes")
     result = run(songs)
     assert set(result.ran) == {"generate-drums", "generate-bass"}
-    assert result.output == first.output
+    assert result.output == first_run.output
 
 
-def test_a_missing_file_of_a_result_is_made_again(run, songs, workspace):
-    first = run(songs)
+def test_a_missing_file_of_a_result_is_made_again(run, first_run, songs, workspace):
     for take in (workspace / "store" / "takes").glob("*/take.wav"):
         take.unlink()
     assert set(run(songs).ran) >= {"generate-drums", "generate-bass"}
-    assert all(path.is_file() for path in first.output.stems.values())
+    assert all(path.is_file() for path in first_run.output.stems.values())
 
 
 def test_a_workspace_inside_the_input_is_not_trained_on(run, songs):
@@ -143,15 +133,13 @@ def test_a_workspace_inside_the_input_is_not_trained_on(run, songs):
     assert run(songs, workspace=songs / "workspace").ran == []
 
 
-def test_a_moved_workspace_keeps_what_it_logs(run, songs, workspace, tmp_path):
-    run(songs)
+def test_a_moved_workspace_keeps_what_it_logs(run, first_run, songs, workspace, tmp_path):
     shutil.move(workspace, tmp_path / "moved")
     run(songs, "mix.gains_db.bass=-6", workspace=tmp_path / "moved")
     assert not workspace.exists()
 
 
-def test_how_often_a_checkpoint_is_written_trains_nothing_again(run, songs):
-    run(songs)
+def test_how_often_a_checkpoint_is_written_trains_nothing_again(run, first_run, songs):
     assert run(songs, "training.checkpoint_seconds=7").ran == []
 
 
@@ -167,10 +155,9 @@ def test_the_same_audio_twice_is_one_track(run, songs):
     assert set(result.figures) == {"drums", "bass"}
 
 
-def test_takes_of_all_stems_begin_at_one_place(run, songs, workspace):
+def test_takes_of_all_stems_begin_at_one_place(first_run, workspace):
     from wavenet.files import read_json
 
-    run(songs)
     primes = [read_json(path)["prime"] for path in (workspace / "store" / "takes").glob("*/take.json")]
     assert len(primes) == 2
     assert primes[0] == primes[1] is not None
@@ -181,8 +168,7 @@ def test_without_priming_takes_begin_from_silence(run, songs):
     assert "take" in result.output.report.read_text().lower()
 
 
-def test_nothing_temporary_is_left_behind(run, songs, workspace):
-    run(songs)
+def test_nothing_temporary_is_left_behind(first_run, workspace):
     left = [
         path for path in workspace.rglob(".*") if path.parent.name in {"tracks", "shards", "models", "takes"}
     ]
@@ -190,11 +176,10 @@ def test_nothing_temporary_is_left_behind(run, songs, workspace):
     assert list((workspace / "work").glob("*")) == []
 
 
-def test_prefect_shows_reused_tasks_as_cached(run, songs):
+def test_prefect_shows_reused_tasks_as_cached(run, first_run, songs):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.sorting import FlowRunSort
 
-    run(songs)
     result = run(songs)
     with get_client(sync_client=True) as client:
         newest = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]

@@ -19,7 +19,7 @@ import soxr
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-import tasks.doctor
+import tasks.doctor_others
 from flows.cli import app
 from flows.doctor import examine_input
 from flows.prepare import prepare_shards
@@ -347,7 +347,7 @@ def write_midi(path: Path) -> None:
 
 @pytest.mark.parametrize(("most", "told"), [(3, "3 files"), (2, "more than 2 files")])
 def test_a_hidden_folder_says_how_many_files_lie_in_it(tmp_path, config, monkeypatch, most, told):
-    monkeypatch.setattr(tasks.doctor, "MOST_COUNTED", most)
+    monkeypatch.setattr(tasks.doctor_others, "MOST_COUNTED", most)
     write(tmp_path / "music" / "a.wav", play(1))
     for number in range(3):
         write(tmp_path / "music" / ".old" / "deep" / f"{number}.wav", play(2))

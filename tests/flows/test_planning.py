@@ -15,7 +15,8 @@ from wavenet.errors import ConfigError, IncompatibleDataError, NoAudioError
 from wavenet.files import read_json
 from wavenet.model.wavenet import WaveNet, count_parameters
 from wavenet.session import run as session
-from wavenet.session.job import RESULT, TrialResult
+from wavenet.session.job import RESULT
+from wavenet.training.trial_result import TrialResult
 
 
 def try_here(trial):

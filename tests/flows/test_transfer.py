@@ -27,9 +27,8 @@ def run_of(workspace, stem):
 
 
 def test_the_same_weights_elsewhere_rerun_nothing_and_other_weights_train_again(
-    run, songs, workspace, tmp_path, capfd
+    run, first_run, songs, workspace, tmp_path, capfd
 ):
-    run(songs)
     bass, run_id = model_of(workspace, "bass"), run_of(workspace, "bass")
     shutil.copytree(bass, tmp_path / "lent")
     begun = run(songs, f"stems.drums.training.init_from={tmp_path / 'lent'}")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-import tasks.doctor
+import tasks.doctor_cuts
 from tasks.doctor import make_report
-from tasks.plan import Prepared, plan_band
+from tasks.plan import Prepared
+from tasks.planning import plan_band
 from wavenet.config import Config
 from wavenet.data.songs import Scan
 
@@ -101,7 +102,7 @@ def test_a_silent_stem_that_was_separated_has_no_clip(report_on, ingest):
 
 
 def test_of_very_many_cuts_the_longest_have_clips(report_on, ingest, monkeypatch):
-    monkeypatch.setattr(tasks.doctor, "MOST_CUTS", 2)
+    monkeypatch.setattr(tasks.doctor_cuts, "MOST_CUTS", 2)
     songs = [ingest(str(rest), drums=noise(2, rest, 2)) for rest in (3, 5, 4)]
     stems, folder = report_on(songs)
     assert {name: stem.cut_clip for name, stem in stems.items()} == {

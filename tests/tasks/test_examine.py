@@ -5,7 +5,8 @@ import pytest
 import soundfile
 
 from tasks.examine import examine, floor_calls, floors
-from tasks.plan import Prepared, plan_band
+from tasks.plan import Prepared
+from tasks.planning import plan_band
 from tasks.shards import stem_source
 from wavenet.audio.decoding import AudioSource
 from wavenet.audio.loudness import measure_loudness

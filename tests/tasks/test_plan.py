@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.plan import PlannedTrack, plan_band
+from tasks.plan import PlannedTrack
+from tasks.planning import plan_band
 from tasks.records import ExaminationRecord
 from tasks.shards import stem_source
 from wavenet.audio.decoding import AudioSource

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tasks.session import JOB, run_session, run_trial
-from tests.small_training import config, shard_folder
+from tests.small_training import config, shard_folder, small_config
 from wavenet.errors import ConfigError, IncompatibleDataError, TrainingStoppedError
 from wavenet.files import write_text
 from wavenet.model.saved import load_model
@@ -42,14 +42,26 @@ class Listener:
         self.told.append(message)
 
 
-@pytest.fixture
-def job(shard_folder, config, tmp_path):
+def make_job(shard_folder, folder):
     """Some seconds of training, with a line of metrics a step."""
+    config = small_config()
     training = config.training.model_copy(update={"steps": 60, "log_every": 1, "checkpoint_seconds": 1e6})
     return Job(
-        stem="drums", shards=str(shard_folder), shards_digest="d", folder=tmp_path / "work",
+        stem="drums", shards=str(shard_folder), shards_digest="d", folder=folder,
         config=config.model_copy(update={"training": training}),
     )  # fmt: skip
+
+
+@pytest.fixture
+def job(shard_folder, tmp_path):
+    return make_job(shard_folder, tmp_path / "work")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shard_folder, tmp_path_factory):
+    """A session that nothing befell: its job, what it said, its result."""
+    job, listener = make_job(shard_folder, tmp_path_factory.mktemp("undisturbed") / "work"), Listener()
+    return job, listener, run_session(job, [listener])
 
 
 def without_timings(folder):
@@ -60,10 +72,9 @@ def children():
     return [process for process in psutil.Process().children() if "wavenet.session" in process.cmdline()]
 
 
-def test_a_session_trains_as_the_library_does_and_tells_each_line(job, shard_folder, tmp_path):
+def test_a_session_trains_as_the_library_does_and_tells_each_line(undisturbed, shard_folder, tmp_path):
+    job, listener, (folder, result) = undisturbed
     trained = train_model(shard_folder, tmp_path / "here", job.config)
-    listener = Listener()
-    folder, result = run_session(job, [listener])
     assert result.heldout_bits == trained.heldout_bits
     assert result.steps == 60
     assert without_timings(job.folder) == without_timings(tmp_path / "here")
@@ -84,9 +95,8 @@ def test_what_a_training_refuses_is_raised_as_the_error_that_it_is(job):
 
 
 @pytest.mark.parametrize("how", ["terminated", "killed"])
-def test_ended_from_outside_it_says_so_and_the_next_one_ends_with_the_same_losses(job, how, tmp_path):
-    whole = job.model_copy(update={"folder": tmp_path / "whole"})
-    run_session(whole, [])
+def test_ended_from_outside_it_says_so_and_the_next_one_ends_with_the_same_losses(job, how, undisturbed):
+    whole, *_ = undisturbed
 
     def end():
         (process,) = children()

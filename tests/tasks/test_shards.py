@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from prefect.states import State
 
-from tasks.plan import plan_band
+from tasks.planning import plan_band
 from tasks.shards import shards
 from wavenet.config import Config
 from wavenet.data.shards.checker import verify_shards

@@ -35,7 +35,7 @@ class Job(Part):
 class Trial(Part):
     """Some seconds of training on random codes. labels: known values of each; hop_length: samples a frame.
 
-    folder: where the result is left, as `RESULT`.
+    folder: where a `TrialResult` is left, as `RESULT`.
     """
 
     stem: str
@@ -56,20 +56,6 @@ class Result(Part):
     steps: int
     seconds: float
     transfer: dict | None
-
-
-class TrialResult(Part):
-    """What a trial has found, see `wavenet.training.trial.Tried`."""
-
-    num_parameters: int
-    multiply_adds: float
-    num_steps: int
-    step_seconds: float
-    look_seconds: float
-    peak_bytes: int
-    device: str
-    precision: str
-    micro_batch: int | None
 
 
 class Begun(Part):

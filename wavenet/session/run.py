@@ -4,7 +4,6 @@ The invariant: the folder `trained`, or the trial's result, is there when it is 
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 from wavenet.data.shards.format import DIMS, Manifest, read_manifest
 from wavenet.data.shards.storage import open_location
@@ -44,7 +43,7 @@ def run_trial(trial: Trial, reporter: Reporter, should_stop: Callable[[], bool])
         trial.config, trial.quantization_channels, form, trial.seconds,
         tell=reporter.tell, should_stop=should_stop,
     )  # fmt: skip
-    write_json(trial.folder / RESULT, asdict(tried))
+    write_json(trial.folder / RESULT, tried.model_dump())
 
 
 def run_job(job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> None:

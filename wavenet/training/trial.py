@@ -7,7 +7,6 @@ windows of the same shapes, told as much; and the machine is asked, nothing is g
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,31 +23,12 @@ from wavenet.training.memory import peak_memory
 from wavenet.training.optimizer import freeze_weights, make_average, make_optimizer
 from wavenet.training.precision import choose_device, choose_dtype
 from wavenet.training.ranks import ALONE
+from wavenet.training.trial_result import TrialResult
 from wavenet.training.windows import Windows
 
 LEAST_STEPS = 2
 RATE = 0.0
 """Of learning: random codes teach nothing, and weights that stay cannot diverge."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What a trial has found; each figure is of this machine.
-
-    step_seconds: the median. look_seconds: to score one held-out window, on average. peak_bytes: of the
-    GPU's memory where there is one, else of the whole process. micro_batch: windows at a time, where the
-    memory does not hold a batch.
-    """
-
-    num_parameters: int
-    multiply_adds: float  # a generated sample
-    num_steps: int
-    step_seconds: float
-    look_seconds: float
-    peak_bytes: int
-    device: str
-    precision: str
-    micro_batch: int | None
 
 
 def try_training(
@@ -59,7 +39,7 @@ def try_training(
     *,
     tell: Tell = lambda message: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Tried:
+) -> TrialResult:
     """Train on random codes for so many seconds after a first step and look, for two steps at least.
 
     form: what the network is told. should_stop: asked after each step; True raises TrainingStoppedError.
@@ -73,7 +53,7 @@ def try_training(
         if should_stop():
             raise TrainingStoppedError("the trial was stopped; run it again")
         durations.append(trial.seconds_of(trial.step))
-    return Tried(
+    return TrialResult(
         num_parameters=count_parameters(trial.model),
         multiply_adds=count_multiply_adds(config.model, quantization_channels, form),
         num_steps=len(durations),
