@@ -4,13 +4,13 @@ Knows shards, waveforms and fingerprints; nothing of models. The invariants: eve
 track is looked at, so that the closest passage is found however far it is; and what is too short or too quiet
 to judge is said to be so, never to be new.
 
-What a passage must reach to count as the same recording is `fingerprint`'s threshold, 65% of equal bits. A
-clip of less than a second of prints may reach that by chance, so it must reach more: six standard deviations
-of what unrelated music agrees by, which is 65% at a second of prints and 70% at the 18 prints of a second of
-sound.
+The same recording is what `fingerprint` takes for one, 65% of equal bits, over four seconds of prints. What
+is shorter reaches that by chance, or by one note of one sampled instrument, and must reach more:
+`SURE_DEVIATIONS` standard deviations of what unrelated prints agree by. Between the two it is too short to
+tell.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from wavenet.audio.fingerprint import (
-    LEAST_FRAMES,
+    FRAMES_PER_SECOND,
     MAX_ERROR_RATE,
     NO_PRINT,
     Prints,
@@ -36,11 +36,24 @@ from wavenet.files import read_json, write_json
 BLOCK = 1 << 18
 LEAST_PRINTS = 16
 """A second of sound has 18."""
+INDEPENDENT_BITS = 12.5
+"""Of a print's 32, since neighbouring frames overlap: 400 a second, as `fingerprint` has measured."""
+SURE_DEVIATIONS = 12.0
+"""Pieces that share nothing but their sampled instruments came to 11.6, where a passage is short."""
+SHIFTS = 4
+"""A clip is begun so many parts of a frame later, too: between two frames it would be less alike."""
+CANDIDATES = 3
+"""Stretches that are most alike as the clip comes; the other shifts are held against these alone."""
 MOST_PASSAGES = 64
 """Of a take, spread evenly: two minutes of it without a gap."""
 WHOLE_SECONDS = 30.0
 """Longer takes are judged by their passages alone: a copy of so much has copied passages."""
 
+SAME_FROM = 1 - MAX_ERROR_RATE
+SAME, TOO_SHORT, OTHER, NOTHING = (
+    "the same recording", "alike, too short to tell", "other music", "nothing to judge",
+)  # fmt: skip
+"""Verdicts."""
 PRINTS, INDEX = "prints.npy", "index.json"
 
 
@@ -85,9 +98,9 @@ class Memory(BaseModel):
     """What a take owes to single passages of the training data.
 
     passages: of 4 s every 2 s, or those of a long take that were looked at; whole: the take in one, None
-    where it is longer than 30 s. closest: the one of all of these that stands out most. verdict: "the same
-    recording", "other music" or "nothing to judge"; seconds_covered of the take lie in passages that could be
-    judged.
+    where it is longer than 30 s. closest: the one of all of these that stands out most. verdict: of it: "the
+    same recording"; "alike, too short to tell"; "other music"; "nothing to judge" where there is none.
+    seconds_covered: of the take that lie in passages that could be judged.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -154,7 +167,7 @@ def find_memory(
 ) -> Memory:
     """Hold a take, (time,) float32, against training audio of the same sample rate."""
     seconds = len(waveform) / sample_rate
-    known = {number: one for number, one in enumerate(training) if _count_told(one.prints) >= LEAST_PRINTS}
+    known = [one for one in training if _count_told(one.prints) >= LEAST_PRINTS]
     windows = _choose_windows(len(waveform), sample_rate)
     passages = [_judge(waveform, window, sample_rate, known) for window in windows]
     whole = None
@@ -163,7 +176,7 @@ def find_memory(
         whole = passages[0] if windows == [everything] else _judge(waveform, everything, sample_rate, known)
     judged = [one for one in passages if one.closest is not None]
     found = [one.closest for one in [*judged, whole] if one is not None and one.closest is not None]
-    closest = max(found, key=lambda one: one.agreement - one.needed, default=None)
+    closest = max(found, key=_margin, default=None)
     return Memory(
         verdict=_verdict(closest), closest=closest, whole=whole, passages=passages,
         seconds_covered=_seconds_covered(judged),
@@ -171,9 +184,9 @@ def find_memory(
 
 
 def needed_agreement(num_prints: int) -> float:
-    """The share of equal bits that so many prints must reach to be of one recording."""
-    margin = (0.5 - MAX_ERROR_RATE) * (LEAST_FRAMES / num_prints) ** 0.5
-    return 0.5 + max(0.5 - MAX_ERROR_RATE, margin)
+    """The share of equal bits from which on so many prints are surely of one recording."""
+    sure = 0.5 + SURE_DEVIATIONS * 0.5 / (INDEPENDENT_BITS * num_prints) ** 0.5
+    return min(1.0, max(SAME_FROM, sure))
 
 
 def _decode_blocks(run: CodeRun, quantizer: Quantizer) -> Iterator[NDArray[np.float32]]:
@@ -188,33 +201,67 @@ def _choose_windows(num_samples: int, sample_rate: int) -> list[range]:
 
 
 def _judge(
-    waveform: NDArray[np.float32], window: range, sample_rate: int, known: Mapping[int, TrainingPrints]
+    waveform: NDArray[np.float32], window: range, sample_rate: int, known: Sequence[TrainingPrints]
 ) -> Passage:
     part = waveform[window.start : window.stop]
-    closest = _find_closest(fingerprint_blocks([part], sample_rate), known)
     return Passage(
-        start_seconds=window.start / sample_rate, seconds=len(window) / sample_rate, closest=closest
+        start_seconds=window.start / sample_rate,
+        seconds=len(window) / sample_rate,
+        closest=_find_closest(part, sample_rate, known),
     )
 
 
-def _find_closest(clip: Prints, known: Mapping[int, TrainingPrints]) -> Closest | None:
-    """The stretch that stands out most: of stretches shorter than the clip more is needed."""
-    best = None
+def _find_closest(
+    part: NDArray[np.float32], sample_rate: int, known: Sequence[TrainingPrints]
+) -> Closest | None:
+    """The stretch that stands out most; None where there is too little to judge on either side."""
+    found = _compare(part, sample_rate, known)
+    nearest = sorted(found, key=_stands_out, reverse=True)[:CANDIDATES]
+    stretches = [known[number] for number, _ in nearest]
+    for shift in range(1, SHIFTS):
+        late = round(shift * sample_rate / (SHIFTS * FRAMES_PER_SECOND))
+        nearest += _compare(part[late:], sample_rate, stretches, late / sample_rate)
+    return max((closest for _, closest in nearest), key=_margin, default=None)
+
+
+def _compare(
+    part: NDArray[np.float32], sample_rate: int, known: Sequence[TrainingPrints], late: float = 0.0
+) -> list[tuple[int, Closest]]:
+    """The closest passage of each stretch, by its number. late: seconds that were cut off the clip's start."""
+    clip = fingerprint_blocks([part], sample_rate)
     num_clip = _count_told(clip)
     if num_clip < LEAST_PRINTS:
+        return []
+    return [
+        (number, closest)
+        for number, one in enumerate(known)
+        if (closest := _compare_stretch(clip, num_clip, one, late)) is not None
+    ]
+
+
+def _compare_stretch(clip: Prints, num_clip: int, one: TrainingPrints, late: float) -> Closest | None:
+    found = find_closest(clip, {one.track_id: one.prints})
+    if found is None:
         return None
-    for one in known.values():
-        found = find_closest(clip, {one.track_id: one.prints})
-        if found is None:
-            continue
-        shorter = num_clip if len(clip) <= len(one.prints) else _count_told(one.prints)
-        needed = needed_agreement(shorter)
-        if best is None or found.agreement - needed > best.agreement - best.needed:
-            best = Closest(
-                track_id=one.track_id, track=one.track, needed=needed, agreement=found.agreement,
-                offset_seconds=one.start_seconds + found.offset_seconds, same=found.agreement >= needed,
-            )  # fmt: skip
-    return best
+    shorter = num_clip if len(clip) <= len(one.prints) else _count_told(one.prints)
+    needed = needed_agreement(shorter)
+    return Closest(
+        track_id=one.track_id,
+        track=one.track,
+        offset_seconds=one.start_seconds + found.offset_seconds - late,
+        agreement=found.agreement,
+        needed=needed,
+        same=found.agreement >= needed,
+    )
+
+
+def _margin(closest: Closest) -> float:
+    """How far above what it needs: of stretches shorter than the clip more is needed."""
+    return closest.agreement - closest.needed
+
+
+def _stands_out(found: tuple[int, Closest]) -> float:
+    return _margin(found[1])
 
 
 def _count_told(prints: Prints) -> int:
@@ -223,8 +270,10 @@ def _count_told(prints: Prints) -> int:
 
 def _verdict(closest: Closest | None) -> str:
     if closest is None:
-        return "nothing to judge"
-    return "the same recording" if closest.same else "other music"
+        return NOTHING
+    if closest.same:
+        return SAME
+    return TOO_SHORT if closest.agreement >= SAME_FROM else OTHER
 
 
 def _seconds_covered(passages: Sequence[Passage]) -> float:

@@ -114,7 +114,7 @@ def spread_figures(sounds: Sequence[Sound]) -> dict[str, Spread]:
 
 def _silent_level(shards: Path) -> float:
     levels = read_shards(shards, "train", ["level_db"])["level_db"].to_numpy(np.float32)
-    level = own_level_db(10 ** (levels / np.float32(10)))
+    level = own_level_db(np.power(10, levels / 10, dtype=np.float32))
     if level is None:
         raise _nothing_sounds(shards)
     return level - SILENT_BELOW_DB

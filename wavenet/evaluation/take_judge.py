@@ -1,6 +1,7 @@
 """All that a stem's takes are held against, and from codes that were played to their scores.
 
-Knows networks and codes; nothing of files. The invariant: a take is scored as what it was played by and told: the same network, context and condition.
+Knows networks and codes; nothing of files. The invariant: a take is scored as what it was played by and told:
+the same network, context and condition.
 """
 
 from collections.abc import Sequence
