@@ -216,7 +216,7 @@ def _find_closest(
 ) -> Closest | None:
     """The stretch that stands out most; None where there is too little to judge on either side."""
     found = _compare(part, sample_rate, known)
-    nearest = sorted(found, key=_stands_out, reverse=True)[:CANDIDATES]
+    nearest = sorted(found, key=lambda pair: _margin(pair[1]), reverse=True)[:CANDIDATES]
     stretches = [known[number] for number, _ in nearest]
     for shift in range(1, SHIFTS):
         late = round(shift * sample_rate / (SHIFTS * FRAMES_PER_SECOND))
@@ -227,7 +227,7 @@ def _find_closest(
 def _compare(
     part: NDArray[np.float32], sample_rate: int, known: Sequence[TrainingPrints], late: float = 0.0
 ) -> list[tuple[int, Closest]]:
-    """The closest passage of each stretch, by its number. late: seconds that were cut off the clip's start."""
+    """The closest passage of each stretch, by its number. late: seconds cut off the clip's start."""
     clip = fingerprint_blocks([part], sample_rate)
     num_clip = _count_told(clip)
     if num_clip < LEAST_PRINTS:
@@ -258,10 +258,6 @@ def _compare_stretch(clip: Prints, num_clip: int, one: TrainingPrints, late: flo
 def _margin(closest: Closest) -> float:
     """How far above what it needs: of stretches shorter than the clip more is needed."""
     return closest.agreement - closest.needed
-
-
-def _stands_out(found: tuple[int, Closest]) -> float:
-    return _margin(found[1])
 
 
 def _count_told(prints: Prints) -> int:

@@ -31,7 +31,7 @@ LEAST_WIDTHS = {
     "level_db": 3.0,
     "onsets_per_second": 1.0,
     "flatness_db": 3.0,
-    "clipped_share": 0.01,
+    "clipped_share": 0.05,
     "silent_share": 0.1,
     "longest_silence_seconds": 0.5,
 }

@@ -20,6 +20,8 @@ WINDOW_SECONDS, HOP_SECONDS = 4.0, 2.0
 CUT_SECONDS = 0.05
 """A window that begins amid a sound begins with an onset that the music does not have."""
 FLATNESS_SECONDS = 0.064
+LEAST_LENGTH = 16
+"""Samples of a frame that has a spectrum to speak of."""
 FLATNESS_FLOOR = 1e-12
 """Of a frame's mean power, what a bin has at least: one empty bin would make all of it count as none."""
 
@@ -32,9 +34,9 @@ class Sound:
 
     level_db: RMS, dB of full scale, not below -120. onsets_per_second: where hits and notes begin
     (`find_onsets`). flatness_db: geometric over arithmetic mean of a frame's power spectrum, in dB, the mean
-    of frames: about -2.5 for white noise, -20 and lower for tones; None where nothing sounds. clipped_share:
-    of samples at full scale. silent_share: of frames of 20 ms that are silent. longest_silence_seconds: of
-    such frames in a row.
+    of frames: about -2.5 for white noise, -20 and lower for tones; None where nothing sounds for 64 ms.
+    clipped_share: of samples at full scale. silent_share: of frames of 20 ms that are silent.
+    longest_silence_seconds: of such frames in a row.
     """
 
     level_db: float
@@ -89,8 +91,10 @@ def measure_sound(waveform: Waveform, sample_rate: int, silent_db: float, full_s
 
 def _measure_flatness(waveform: Waveform, sample_rate: int, silent_db: float) -> float | None:
     """Mean of the flatness in dB of frames that sound; None if there are none."""
-    length = min(len(waveform), max(16, round(FLATNESS_SECONDS * sample_rate)))
-    frames = np.lib.stride_tricks.sliding_window_view(waveform, length)[:: max(1, length // 2)]
+    length = max(LEAST_LENGTH, round(FLATNESS_SECONDS * sample_rate))
+    if len(waveform) < length:
+        return None
+    frames = np.lib.stride_tricks.sliding_window_view(waveform, length)[:: length // 2]
     levels = np.square(frames, dtype=np.float64).mean(axis=1)
     frames = frames[levels >= 10 ** (max(silent_db, FLOOR_DB) / 10)]
     if not len(frames):

@@ -24,6 +24,7 @@ from wavenet.evaluation.sound import Sound, list_windows, measure_sound
 from wavenet.files import write_json
 
 SCORES_VERSION = 1
+AS_HELDOUT = "as held-out audio"
 LN2 = float(np.log(2))
 
 
@@ -65,6 +66,11 @@ class LikelihoodScore(Score):
     high: float
     distance: float
     verdict: str
+
+    @property
+    def outside(self) -> bool:
+        """Whether the take as a whole lies outside the range."""
+        return self.verdict != AS_HELDOUT
 
 
 class TakeScore(Score):
@@ -121,7 +127,7 @@ def score_likelihood(nats: ArrayLike, num_samples: int, sample_rate: int, heldou
         low=heldout.p1,
         high=heldout.p99,
         distance=float(np.average(np.abs(each - heldout.p50), weights=weights)) / heldout.width,
-        verdict="as held-out audio" if side == 0 else "likelier" if side < 0 else "less likely",
+        verdict=AS_HELDOUT if side == 0 else "likelier" if side < 0 else "less likely",
     )
 
 
