@@ -97,6 +97,12 @@ def test_the_earlier_a_take_dies_the_worse_it_is(takes, ranges, scores):
     assert 0 < score_take(later, ranges).badness < scores["dies"].badness < scores["silence"].badness
 
 
+def test_too_loud_here_and_too_quiet_there_do_not_cancel(takes, ranges):
+    uneven = takes["music"] * np.repeat(np.float32([10, 0.01]), 6 * RATE)
+    level = score_take(uneven, ranges).figures["level_db"]
+    assert level.outside > 4  # by its mean it would be less than 2
+
+
 def test_silence_has_no_flatness_and_that_is_no_merit(scores):
     assert scores["silence"].figures["flatness_db"].value is None
     assert scores["silence"].badness == max(score.badness for score in scores.values())
