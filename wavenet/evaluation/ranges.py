@@ -34,6 +34,7 @@ LEAST_WIDTHS = {
     "clipped_share": 0.05,
     "silent_share": 0.1,
     "longest_silence_seconds": 0.5,
+    "repetition": 0.1,
 }
 
 

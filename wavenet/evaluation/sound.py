@@ -1,4 +1,4 @@
-"""What can be measured of a few seconds of sound: level, onsets, flatness, clipping, silence.
+"""What can be measured of a few seconds of sound: level, onsets, flatness, clipping, silence, repetition.
 
 Knows waveforms and nothing of takes, models or shards. The invariants: training audio and takes are cut into
 the same windows and measured in the same way, so that their figures compare; and a window in which nothing
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 
 from wavenet.audio.metering import CLIPPED_FROM, FLOOR_DB, EnvelopeMeter, envelope_hop, level_db
 from wavenet.audio.onsets import find_onsets
@@ -25,6 +26,11 @@ LEAST_LENGTH = 16
 FLATNESS_FLOOR = 1e-12
 """Of a frame's mean power, what a bin has at least: one empty bin would make all of it count as none."""
 
+REPEATED_SECONDS = (0.2, 1.0)
+"""A note's own periods are shorter, a bar is longer."""
+QUIET_SHARE = 1e-6
+"""Of all energy, what is compared must have: in digital silence everything repeats."""
+
 Waveform = NDArray[np.float32]
 
 
@@ -36,7 +42,8 @@ class Sound:
     (`find_onsets`). flatness_db: geometric over arithmetic mean of a frame's power spectrum, in dB, the mean
     of frames: about -2.5 for white noise, -20 and lower for tones; None where nothing sounds for 64 ms.
     clipped_share: of samples at full scale. silent_share: of frames of 20 ms that are silent.
-    longest_silence_seconds: of such frames in a row.
+    longest_silence_seconds: of such frames in a row. repetition: the largest autocorrelation at a lag of 0.2
+    to 1 s, 1 for what repeats itself exactly; 0 for what is too short.
     """
 
     level_db: float
@@ -45,6 +52,7 @@ class Sound:
     clipped_share: float
     silent_share: float
     longest_silence_seconds: float
+    repetition: float
 
 
 FIGURES = tuple(Sound.__dataclass_fields__)
@@ -86,6 +94,7 @@ def measure_sound(waveform: Waveform, sample_rate: int, silent_db: float, full_s
         clipped_share=float((np.abs(waveform) >= full_scale).mean()),
         silent_share=float(silent.mean()),
         longest_silence_seconds=_longest(silent) * envelope_hop(sample_rate) / sample_rate,
+        repetition=_measure_repetition(waveform, sample_rate),
     )
 
 
@@ -105,6 +114,22 @@ def _measure_flatness(waveform: Waveform, sample_rate: int, silent_db: float) ->
     if not (mean > 0).all():
         return None
     return float(10 * np.log10(np.maximum(power / mean, FLATNESS_FLOOR)).mean())
+
+
+def _measure_repetition(waveform: Waveform, sample_rate: int) -> float:
+    """Largest autocorrelation at a repetition's lags, normalized by the energies of what is compared."""
+    low, high = (round(seconds * sample_rate) for seconds in REPEATED_SECONDS)
+    if len(waveform) < 2 * high:
+        return 0.0
+    centred = waveform.astype(np.float64) - waveform.mean()
+    size = next_fast_len(len(centred) + high, real=True)
+    products = irfft(np.square(np.abs(rfft(centred, size))), size)[low : high + 1]
+    energy = np.square(centred).cumsum()
+    lags = np.arange(low, high + 1)
+    early, late = energy[len(centred) - lags - 1], energy[-1] - energy[lags - 1]
+    norms = np.sqrt(np.maximum(early * late, 0))
+    heard = norms > QUIET_SHARE * energy[-1]
+    return float(np.clip((products[heard] / norms[heard]).max(initial=0.0), 0, 1))
 
 
 def _longest(mask: NDArray[np.bool_]) -> int:

@@ -18,6 +18,7 @@ COLUMNS = {
     "clipped_share": ("Clipped, %", 2, 100.0),
     "silent_share": ("Silent, %", 0, 100.0),
     "longest_silence_seconds": ("Longest rest, s", 2, 1.0),
+    "repetition": ("Like itself, %", 0, 100.0),
 }
 """Of each figure: its head, digits, and what it is multiplied by."""
 HEAD = [

@@ -69,6 +69,18 @@ def test_rests_are_told_by_their_share_and_the_longest():
     assert measure(np.zeros(RATE)).silent_share == 1
 
 
+def test_what_repeats_itself_is_told_from_what_does_not():
+    noise = make_noise()
+    loop = np.tile(noise[: RATE // 4], 16)
+    assert measure(loop).repetition == pytest.approx(1, abs=1e-6)
+    assert measure(0.01 * loop).repetition == pytest.approx(1, abs=1e-6)
+    assert measure(loop + 0.3).repetition == pytest.approx(1, abs=1e-6)  # an offset changes nothing
+    assert measure(noise).repetition < 0.05
+    assert measure(loop + noise).repetition == pytest.approx(0.5, abs=0.1)
+    assert measure(np.zeros(4 * RATE)).repetition == 0
+    assert measure(noise[:RATE]).repetition == 0  # nothing comes twice in so short a time
+
+
 @pytest.mark.parametrize("num_samples", [1, 7, 200])
 def test_a_moment_can_be_measured(num_samples):
     assert measure(make_noise()[:num_samples]).level_db > -60

@@ -46,6 +46,7 @@ def takes():
         "noise": noise,
         "silence": np.zeros_like(music),
         "dies": dies,
+        "sticks": np.tile(music[RATE : RATE + RATE // 4], 48),
         "clips": np.clip(40 * music, -1, 1),
         "hums": (1.4 * level * np.sin(2 * np.pi * 110 * np.arange(len(music)) / RATE)).astype(np.float32),
     }
@@ -71,6 +72,7 @@ def test_music_like_the_training_data_lies_inside_every_range(scores):
         ("silence", "silent_share", "above"),
         ("silence", "onsets_per_second", "below"),
         ("dies", "longest_silence_seconds", "above"),
+        ("sticks", "repetition", "above"),
         ("clips", "clipped_share", "above"),
         ("clips", "level_db", "above"),
         ("hums", "onsets_per_second", "below"),
