@@ -14,6 +14,7 @@ from wavenet.data.floors import Floor
 from wavenet.data.songs import Song
 from wavenet.data.tracks import Track
 from wavenet.evaluation.baselines import Baselines
+from wavenet.evaluation.ranges import Ranges, Spread
 
 
 class Record(BaseModel):
@@ -95,6 +96,24 @@ class BaselinesRecord(StoredRecord):
     """What the simplest models of a stem reach."""
 
     bits: Baselines
+
+
+class RangesRecord(StoredRecord):
+    """How a stem's training audio sounds."""
+
+    ranges: Ranges
+
+
+class PrintsRecord(StoredRecord):
+    """Fingerprints of a stem's training audio."""
+
+    num_stretches: int
+
+
+class LikelihoodRecord(StoredRecord):
+    """How likely a stem's network finds its held-out audio."""
+
+    nats: Spread
 
 
 class WeightsRecord(StoredRecord):

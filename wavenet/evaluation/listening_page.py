@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import numpy as np
@@ -21,6 +22,13 @@ from wavenet.files import write_text
 
 TEMPLATE = Path(__file__).with_name("listening_page.html.j2")
 UNKNOWN = "\N{EN DASH}"
+
+
+class TakeTable(NamedTuple):
+    """Scores of takes: plain text, every row as long as the head; the first row has the ranges."""
+
+    head: list[str]
+    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class StemSection:
     loss_curve: Path  # png
     gain_db: float = 0.0  # in the mix; heard when all stems play together
     on_the_way: Sequence[tuple[int, Path, Path]] = ()  # step, wav, png of takes while it learned
+    scores: TakeTable | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from wavenet.evaluation.listening_page import (
     UNKNOWN,
     ListeningPage,
     StemSection,
+    TakeTable,
     format_number,
     format_seconds,
     format_share,
@@ -187,6 +188,18 @@ def test_takes_on_the_way_are_heard_and_seen_by_step(page, tmp_path):
     assert "Step 35,000" in reader.text
     assert sum("after 5,000 steps" in (a.get("aria-label") or "") for a in reader.all("audio")) == 1
     assert "While it learned" not in read(page, tmp_path).text
+
+
+def test_scores_of_takes_are_a_table_of_their_own(page, tmp_path):
+    table = TakeTable(["Take", "Badness"], [["Range", UNKNOWN], ["take.wav", "0.42"], [NASTY, "7.10"]])
+    drums, other = page.stems
+    reader = read(replace(page, stems=[replace(drums, scores=table), other]), tmp_path)
+    assert "Takes, the best first" in reader.text
+    assert reader.text.index("take.wav") < reader.text.index("0.42") < reader.text.index("7.10")
+    assert NASTY in reader.text
+    assert len(reader.all("script")) == 1
+    assert [one["id"] for one in reader.all("h4")] == ["scores-1"]
+    assert "Takes, the best first" not in read(page, tmp_path).text
 
 
 def test_missing_values_are_dashes(page, tmp_path):
