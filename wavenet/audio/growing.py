@@ -1,17 +1,17 @@
-"""Mono audio files that grow: valid whenever anybody looks, and gone on with after whatever ended their writer.
+"""Mono audio files that grow: valid whenever anybody looks, and gone on with, whatever ended their writer.
 
 Knows nothing of where samples come from. The invariants: audio is written before the header that counts it,
 so a file read at any time holds whole samples and nothing else; and what a file holds does not depend on
 how it was cut into blocks, nor on how often its writer was ended in between.
 """
 
+import fcntl
 import io
 import os
 import struct
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -24,6 +24,7 @@ Waveform = NDArray[np.float32]
 FRAME_LENGTH = 4096
 """Samples of a FLAC frame."""
 SUFFIXES = (".wav", ".flac")
+NOTHING = np.zeros(0, np.float32)
 
 
 class Mark(NamedTuple):
@@ -33,17 +34,15 @@ class Mark(NamedTuple):
     num_bytes: int
 
 
-class GrowingAudio(Protocol):
-    """A file under way."""
+class At(NamedTuple):
+    """Where a writer is: replaced as a whole, so that whatever interrupts it finds this and the file agree.
 
-    def write(self, block: Waveform) -> None:
-        """Append samples, (time,) in [-1, 1]."""
+    num_samples: that the header counts; num_bytes: of the file; waiting: samples that are not written yet.
+    """
 
-    def mark(self) -> Mark:
-        """Flush to disk; with this mark, the file can be gone on with."""
-
-    def finish(self) -> None:
-        """Write what waits. More may follow only by opening the file at a mark."""
+    num_samples: int
+    num_bytes: int
+    waiting: Waveform
 
 
 def check_suffix(path: Path) -> None:
@@ -53,12 +52,13 @@ def check_suffix(path: Path) -> None:
 
 
 def grow_audio(
-    path: Path, sample_rate: int, mark: Mark | None = None, waiting: Waveform | None = None
+    path: Path, sample_rate: int, mark: Mark | None = None, waiting: Waveform = NOTHING
 ) -> "GrowingFile":
     """A new file, WAV in float32 or FLAC in 24 bits by its suffix; or one gone on with at a mark.
 
-    waiting: the last `count_waiting` samples before the mark. Raises ConfigError on another suffix, or where
-    there is such a file already; AudioDecodeError where less is there than the mark says.
+    waiting: the last `count_waiting` samples before the mark. Raises ConfigError on another suffix, where
+    there is such a file already, or another process is at it; AudioDecodeError where less is there than
+    the mark says.
     """
     check_suffix(path)
     kind = GrowingWav if path.suffix.lower() == ".wav" else GrowingFlac
@@ -73,27 +73,41 @@ def count_waiting(path: Path, num_samples: int) -> int:
 class GrowingFile:
     """What both kinds share: bytes at the end first, then those at the start."""
 
-    def __init__(
-        self, path: Path, sample_rate: int, mark: Mark | None = None, waiting: Waveform | None = None
-    ) -> None:
+    def __init__(self, path: Path, sample_rate: int, mark: Mark | None, waiting: Waveform) -> None:
         self.path, self.sample_rate = path, sample_rate
-        self.num_samples, self.num_bytes = mark or Mark(0, 0)
-        self.waiting = np.zeros(0, np.float32) if waiting is None else waiting
+        self.at = At(0, 0, NOTHING)
         self._handle: int | None = None
-        if self.num_bytes:
-            self._cut_back()
-        elif mark is None and path.exists():
+        if mark and mark.num_bytes:
+            self._cut_back(mark, waiting)
+            return
+        if mark is None and path.exists():
             raise ConfigError(f"{path}: is there already; name another file, or delete it")
-        else:
-            path.unlink(missing_ok=True)  # nothing of it is to be kept
+        path.unlink(missing_ok=True)  # nothing of it is to be kept
+        if mark:
+            self.at = At(0, 0, waiting)
 
-    def __enter__(self) -> Self:
-        return self
+    @property
+    def num_samples(self) -> int:
+        """That were given to it."""
+        return self.at.num_samples + len(self.at.waiting)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def write(self, block: Waveform) -> None:
+        """Append samples, (time,) in [-1, 1]."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write what waits. More may follow only by opening the file at a mark."""
+        raise NotImplementedError
+
+    def header(self, num_samples: int) -> bytes:
+        """The file's first bytes, when it holds so many samples; always as many bytes."""
+        raise NotImplementedError
+
+    def mark(self) -> Mark:
+        """Flush to disk; with this mark, the file can be gone on with."""
+        if self._handle is not None:
+            os.fsync(self._handle)
+        return Mark(self.num_samples, self.at.num_bytes)
 
     def close(self) -> None:
         """Leave the file as it is."""
@@ -101,63 +115,62 @@ class GrowingFile:
             os.close(self._handle)
             self._handle = None
 
-    def mark(self) -> Mark:
-        """Flush to disk; with this mark, the file can be gone on with."""
-        if self._handle is not None:
-            os.fsync(self._handle)
-        return Mark(self.num_samples, self.num_bytes)
+    def _append(self, data: bytes, num_samples: int, waiting: Waveform = NOTHING) -> None:
+        """Add bytes that hold so many samples; then those are waiting."""
+        handle = self._create() if self._handle is None else self._handle
+        _write_at(handle, data, self.at.num_bytes)
+        total = self.at.num_samples + num_samples
+        _write_at(handle, self.header(total), 0)
+        self.at = At(total, self.at.num_bytes + len(data), waiting)
 
-    def header(self, num_samples: int) -> bytes:
-        """The file's first bytes, when it holds so many samples; always as many bytes."""
-        raise NotImplementedError
-
-    def _append(self, data: bytes | memoryview, num_samples: int) -> None:
-        """Add bytes, with which the file holds num_samples."""
-        if self._handle is None:
-            self._create()
-        _write_at(self._handle, data, self.num_bytes)
-        self.num_bytes += len(data)
-        _write_at(self._handle, self.header(num_samples), 0)
-
-    def _create(self) -> None:
-        """The file appears with a header."""
+    def _create(self) -> int:
+        """The file appears with a header. Returns its handle."""
+        header = self.header(0)
         temporary = self.path.with_name(f".{self.path.name[:64]}-{os.getpid()}")
-        temporary.write_bytes(self.header(0))
+        temporary.write_bytes(header)
         os.replace(temporary, self.path)
-        self.num_bytes = self.path.stat().st_size
-        self._handle = os.open(self.path, os.O_RDWR)
+        self.at = self.at._replace(num_bytes=len(header))
+        return self._open()
 
-    def _cut_back(self) -> None:
+    def _open(self) -> int:
+        self._handle = os.open(self.path, os.O_RDWR)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise ConfigError(f"{self.path}: another process is writing it; wait for its end") from None
+        return self._handle
+
+    def _cut_back(self, mark: Mark, waiting: Waveform) -> None:
         size = self.path.stat().st_size if self.path.exists() else 0
-        if size < self.num_bytes:
+        if size < mark.num_bytes:
             raise AudioDecodeError(
-                f"{self.path}: has {size} bytes, expected {self.num_bytes} at least, as it was left; begin "
+                f"{self.path}: has {size} bytes, expected {mark.num_bytes} at least, as it was left; begin "
                 "anew under another name"
             )
-        self._handle = os.open(self.path, os.O_RDWR)
-        _write_at(self._handle, self.header(self.num_samples - len(self.waiting)), 0)
-        os.ftruncate(self._handle, self.num_bytes)
+        handle = self._open()
+        self.at = At(mark.num_samples - len(waiting), mark.num_bytes, waiting)
+        _write_at(handle, self.header(self.at.num_samples), 0)
+        os.ftruncate(handle, mark.num_bytes)
 
 
 class GrowingWav(GrowingFile):
     """Float32 WAV: every bit is kept; above 4 GB it becomes an RF64."""
 
-    def __init__(
-        self, path: Path, sample_rate: int, mark: Mark | None = None, waiting: Waveform | None = None
-    ) -> None:
+    def __init__(self, path: Path, sample_rate: int, mark: Mark | None, waiting: Waveform) -> None:
         super().__init__(path, sample_rate, mark, waiting)
         if self._handle is None:
             self._create()
 
     def write(self, block: Waveform) -> None:
         """Append samples."""
-        self.num_samples += len(block)
-        self._append(np.ascontiguousarray(block, "<f4").tobytes(), self.num_samples)
+        self._append(np.ascontiguousarray(block, "<f4").tobytes(), len(block))
 
     def finish(self) -> None:
         """Nothing waits."""
 
     def header(self, num_samples: int) -> bytes:
+        """As `wav_header`."""
         return wav_header(4 * num_samples, self.sample_rate, 1)
 
 
@@ -170,32 +183,29 @@ class GrowingFlac(GrowingFile):
 
     def write(self, block: Waveform) -> None:
         """Append samples; what is less than a frame waits for more."""
-        self.num_samples += len(block)
-        self.waiting = np.concatenate([self.waiting, block])
-        while len(self.waiting) >= FRAME_LENGTH:
+        self.at = self.at._replace(waiting=np.concatenate([self.at.waiting, block]))
+        while len(self.at.waiting) >= FRAME_LENGTH:
             self._write_frame(FRAME_LENGTH)
 
     def finish(self) -> None:
         """Write what waits, as the last frame."""
-        if len(self.waiting):
-            self._write_frame(len(self.waiting))
+        if len(self.at.waiting):
+            self._write_frame(len(self.at.waiting))
 
     def _write_frame(self, length: int) -> None:
-        number = (self.num_samples - len(self.waiting)) // FRAME_LENGTH
-        frame, self.waiting = np.split(self.waiting, [length])
-        written = self.num_samples - len(self.waiting)
-        self._append(_number_frame(_encode_frame(frame, self.sample_rate), number), written)
+        frame, rest = np.split(self.at.waiting, [length])
+        number = self.at.num_samples // FRAME_LENGTH
+        self._append(_number_frame(_encode_frame(frame, self.sample_rate), number), length, rest)
 
     def header(self, num_samples: int) -> bytes:
-        """The marker and the one metadata block that there has to be (RFC 9639, 8.2)."""
-        packed = self.sample_rate << 44 | 0 << 41 | 23 << 36 | num_samples  # one channel, 24 bits
+        """The marker and the metadata block that there has to be (RFC 9639, 8.2): one channel, 24 bits."""
+        packed = self.sample_rate << 44 | 0 << 41 | 23 << 36 | num_samples
         stream_info = struct.pack(">HH6xQ16x", FRAME_LENGTH, FRAME_LENGTH, packed)
         return b"fLaC" + bytes([0x80]) + len(stream_info).to_bytes(3, "big") + stream_info
 
 
-def _write_at(handle: int | None, data: bytes | memoryview, place: int) -> None:
+def _write_at(handle: int, data: bytes, place: int) -> None:
     """All of data, from a place in the file on."""
-    assert handle is not None
     while len(data):
         count = os.pwrite(handle, data, place)
         data, place = data[count:], place + count

@@ -94,8 +94,8 @@ def play_takes(
     """Yield each take and the codes that have become final of it, until all have num_samples.
 
     takes: changed as they go on; recent holds receptive_field codes or more at first, and so many as are
-    needed, least_kept at least, after. guard: watches over them; None: everything is final at once. Codes may
-    be none, where a take has been begun again. Raises as `generate_blocks`, at once.
+    needed, least_kept at least, after. guard: watches over them; None: everything is final at once. After
+    each block each take is yielded with no codes. Raises as `generate_blocks`, at once.
     """
     reach = guard.reach * guard.hop if guard else 0
     kept = max(model.receptive_field, reach, least_kept)
@@ -135,6 +135,7 @@ def _play_lap(
             before = len(stream.take.incidents)
             for final in stream.take_in(mine):
                 yield stream.take, final
+            yield stream.take, stream.take.recent[:0]
             restarted |= any(incident.restarted for incident in stream.take.incidents[before:])
         if restarted:
             return

@@ -37,10 +37,10 @@ SILENT_DB = -200.0
 class Limits:
     """What a take may do. The defaults are beyond what music does; `fit_limits` knows the music at hand.
 
-    silence_db: RMS in dB of full scale below which a frame is silent. flatness: of the spectrum of
-    two seconds, 0 for a tone, 1 for white noise, where they are louder than noise_db throughout. clipped_share: of
-    a second's samples at the outermost codes. repeated_seconds: for so long nothing but one period of half a
-    second at most. What may last longer than LONGEST_SECONDS is not watched.
+    silence_db: RMS in dB of full scale below which a frame is silent. flatness: of the spectrum of two
+    seconds, 0 for a tone, 1 for white noise, where they are louder than noise_db throughout. clipped_share:
+    of a second's samples at the outermost codes. repeated_seconds: for so long nothing but one period of half
+    a second at most. What may last longer than LONGEST_SECONDS is not watched.
     """
 
     silence_db: float = -60.0
@@ -143,7 +143,10 @@ class Watch:
     def look(self) -> Seen:
         """What the last frames do."""
         return Seen(
-            self._count_silent(), self._flatness(), self._clipped_share(), 0 if self._rests() else self._repeats()
+            self._count_silent(),
+            self._flatness(),
+            self._clipped_share(),
+            0 if self._rests() else self._repeats(),
         )
 
     def _rests(self) -> bool:

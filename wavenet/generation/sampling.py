@@ -64,7 +64,7 @@ def draw_uniforms(num_samples: int, num_streams: int, seed: int) -> NDArray[np.f
 def make_sources(
     numbers: Sequence[int], seed: int, passed: Sequence[int] | None = None
 ) -> list[np.random.Generator]:
-    """What the uniforms of the streams of these numbers are drawn from; passed: draws of each to pass over."""
+    """What the uniforms of these streams are drawn from. passed: draws of each to pass over."""
     sources = []
     for number, count in zip(numbers, passed or [0] * len(numbers), strict=True):
         bits = np.random.PCG64([seed, number])
