@@ -48,8 +48,8 @@ class Asked:
     """What a person asks of takes, besides their settings.
 
     prime: a file, HELDOUT or SILENCE; where None, held-out audio if it is at hand. start: second of the file
-    from which on it is heard; None: its end. keep_prime: the prime comes first in the files. shards: those that
-    go with the model, if they are not to be looked for.
+    from which on it is heard; None: its end. keep_prime: the prime comes first in the files. shards: those
+    that go with the model, if they are not to be looked for.
     """
 
     prime: str | None = None
@@ -101,8 +101,8 @@ def generate_takes(
 ) -> GeneratedOutput:
     """Play takes of a model into files, without Prefect or MLflow.
 
-    model: as `find_model`. output: what the best take is called, .wav or .flac; a JSON file beside each says how
-    it was made. Raises ConfigError on what cannot be, and where something is there already.
+    model: as `find_model`. output: what the best take is called, .wav or .flac; a JSON file beside each says
+    how it was made. Raises ConfigError on what cannot be, and where something is there already.
     """
     from wavenet.generation.recording import Recording, names_of, paths_under_way, state_of
     from wavenet.model.saved import load_model  # torch takes seconds
@@ -188,7 +188,8 @@ def choose_context(
         raise ConfigError("--prime-start is a second of a file; name one with --prime FILE")
     if asked.prime == HELDOUT and shards is None:
         raise ConfigError(
-            "--prime heldout: the shards that the model was trained on are not at hand; name them with --shards"
+            "--prime heldout: the shards that the model was trained on are not at hand; name them with "
+            "--shards"
         )
     if shards is not None and asked.prime != SILENCE and (settings.prime or asked.prime == HELDOUT):
         num_samples = num_generated_samples(settings, card.sample_rate)
@@ -205,7 +206,7 @@ def choose_context(
 def read_prime(
     path: Path, card: "SavedModel", length: int, start: float | None, quantizer: Quantizer
 ) -> Context:
-    """The last that the network hears of a file, or as much from a second on; silence before what is shorter."""
+    """The last of a file, or what comes from a second on, as far as the network hears; silence before it."""
     if not path.is_file():
         raise ConfigError(f"--prime {path}: no such file; name one, or {HELDOUT} or {SILENCE}")
     waveform = read_excerpt(path, card.sample_rate, length, start)
@@ -258,7 +259,7 @@ def deciding_settings(
 
 
 def begin_or_resume(recording: "Recording", context: Context, names: list[Path], resume: bool) -> None:
-    """Open the files. Raises ConfigError where something is there that would be lost, or nothing to resume."""
+    """Open the files. Raises ConfigError where something would be lost, or nothing is there to resume."""
     from wavenet.generation.recording import check_free
 
     if resume:

@@ -103,8 +103,8 @@ def _read_card(folder: Path) -> FoundModel:
         return FoundModel(folder, str(card["stem"]), str(card["shards_digest"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IncompatibleCheckpointError(
-            f"{folder}: {CARD} cannot be read ({error}), which says what the weights play; name the folder of a "
-            "whole model"
+            f"{folder}: {CARD} cannot be read ({error}), which says what the weights play; name the "
+            "folder of a whole model"
         ) from None
 
 

@@ -69,7 +69,12 @@ def record_takes(label: str, performance: Performance, recording: "Recording") -
 
 
 def _show(progress: Progress, takes: "Sequence[Take]", sample_rate: int) -> None:
-    progress.done = sum(take.position for take in takes)  # the text tells the rate up to here
+    """What is held back counts, but the last sample is done when all are final."""
+    waiting = any(len(take.held) for take in takes)
+    done = min(sum(take.position for take in takes), progress.total - waiting)
+    if done == progress.done:
+        return
+    progress.done = done  # the text tells the rate up to here
     faster = progress.rate / sample_rate
     progress.update(progress.done, f"{faster:.2g} times as fast as it plays")
 

@@ -315,8 +315,8 @@ def is_mlflow_uri(text: str) -> bool:
 def download_weights(workspace: Workspace, uri: str, folder: Path, option: str = INIT_FROM) -> Path:
     """Copy what models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/PATH names into a folder.
 
-    option: what a person asked with. Returns where it lies there. Raises ConfigError where the URI is none of these, or MLflow knows nothing of
-    it or cannot be reached.
+    option: what a person asked with. Returns where it lies there. Raises ConfigError where the URI is none of
+    these, or MLflow knows nothing of it or cannot be reached.
     """
     if not (RUN_URI.fullmatch(uri) or VERSION_URI.fullmatch(uri)):
         raise ConfigError(
