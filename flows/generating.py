@@ -296,4 +296,4 @@ def leave_files(
 
 def card_of(take: Path) -> Path:
     """What says how a take was made: beside it."""
-    return take.with_suffix(".json")
+    return take.with_name(f"{take.name}.json")

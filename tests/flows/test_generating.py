@@ -32,7 +32,11 @@ __all__ = ["shard_folder"]
 
 LEVELS = 64
 UNGUARDED = "generation.guards.enabled=false"
-CLIPPING = ["generation.guards.fit=false", "generation.guards.clipped_share=0.055"]
+CLIPPING = [
+    "generation.guards.fit=false",
+    "generation.guards.flatness=1",
+    "generation.guards.clipped_share=0.043",
+]
 """Beyond which takes of these random weights are now and then."""
 
 
@@ -83,13 +87,13 @@ def test_a_model_is_played_and_beside_the_sound_stands_how(generate, tmp_path):
     made = generate("generation.seed=3")
     waveform, rate = soundfile.read(tmp_path / "a.wav")
     assert (len(waveform), rate) == (RATE // 2, RATE)
-    card = read_json(tmp_path / "a.json")
+    card = read_json(tmp_path / "a.wav.json")
     assert card["stem"] == "drums"
     assert card["generation"]["seed"] == 3
     assert card["prime"] == {SILENCE: True}
     assert (card["take"], card["incidents"]) == (1, [])
     assert [one.file for one in made.takes] == [tmp_path / "a.wav"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.wav"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "a.wav.json"]
 
 
 def test_flac_holds_what_wav_holds_to_24_bits(generate, tmp_path):
@@ -97,7 +101,7 @@ def test_flac_holds_what_wav_holds_to_24_bits(generate, tmp_path):
     generate("generation.seconds=3", output="a.flac")
     flac = samples_of(tmp_path / "a.flac")
     assert len(flac) == 3 * RATE
-    assert np.abs(flac - samples_of(tmp_path / "a.wav")).max() < 2**-23
+    assert np.abs(flac - samples_of(tmp_path / "a.wav")).max() <= 2**-23
 
 
 def test_a_sound_that_is_there_is_never_overwritten(generate, tmp_path):
@@ -192,7 +196,7 @@ def test_of_several_takes_the_best_are_kept_and_each_is_as_if_alone(generate, tm
     assert [one.file.name for one in made.takes] == ["a.wav", "a-2.wav"]
     numbers = [one.take for one in made.takes]
     assert len(set(numbers)) == 2
-    assert read_json(tmp_path / "a-2.json")["take"] == numbers[1]
+    assert read_json(tmp_path / "a-2.wav.json")["take"] == numbers[1]
     assert len(made.takes[0].incidents) <= len(made.takes[1].incidents)
     alone = generate(*options, output="alone.wav").takes[0]
     others = generate(*options, "generation.takes=4", "generation.keep=4", output="b.wav").takes
@@ -231,14 +235,14 @@ def interrupt(monkeypatch):
 def test_ctrl_c_keeps_what_was_made_and_resume_ends_as_if_it_had_not_been(
     generate, interrupt, tmp_path, suffix, write_tone
 ):
-    options = ["generation.seconds=20", *CLIPPING]
+    options = ["generation.seconds=40", *CLIPPING]
     tone = str(write_tone(tmp_path / "tone.wav", 200))
     whole = generate(*options, output=f"whole.{suffix}", prime=tone, keep_prime=True)
     assert whole.takes[0].incidents
-    for calls in (3, 30):
+    for calls in (4, 9):
         interrupt(calls)
         with pytest.raises(KeyboardInterrupt):
-            generate(*options, output=f"a.{suffix}", resume=calls > 3, prime=tone, keep_prime=True)
+            generate(*options, output=f"a.{suffix}", resume=calls > 4, prime=tone, keep_prime=True)
         kept = samples_of(tmp_path / f"a.{suffix}")
         assert len(kept) > RATE
         with pytest.raises(ConfigError, match="holds unfinished takes; go on with them by --resume"):
@@ -274,7 +278,7 @@ def test_ended_while_takes_get_their_names_it_goes_on_there(generate, monkeypatc
 
 
 def test_killed_at_a_random_moment_it_goes_on_to_the_same_samples(waveband, generate, model, tmp_path):
-    options = ["generation.seconds=1200", "generation.precision=fp32"]
+    options = ["generation.seconds=300", "generation.precision=fp32"]
     asked = [model, "-o", "a.wav", "--takes", "2", "--keep", "2", *options, *CLIPPING]
     process, state = waveband("generate", *asked), tmp_path / "a.wav.resume.json"
     end = time.monotonic() + 100
@@ -287,9 +291,9 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_samples(waveband, gene
     process.communicate()
     assert state.exists(), "it ended before it was killed"
     for path in tmp_path.glob("a.take-*.wav"):
-        assert RATE < len(samples_of(path)) < 1200 * RATE
+        assert RATE < len(samples_of(path)) < 300 * RATE
     process = waveband("generate", *asked, "--resume")
-    out, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "goes on from" in err
     generate(*options, *CLIPPING, "generation.takes=2", "generation.keep=2", output="whole.wav")
@@ -320,7 +324,7 @@ def test_the_command_prints_the_takes_and_one_json_object(model, tmp_path):
     assert told["seconds"] == 0.3
     assert [one["file"] for one in told["takes"]] == [str(tmp_path / "out" / "a.flac")]
     assert f"take    {tmp_path / 'out' / 'a.flac'}  (take 1, no trouble)" in result.stdout
-    card = read_json(tmp_path / "out" / "a.json")
+    card = read_json(tmp_path / "out" / "a.flac.json")
     assert card["generation"]["top_k"] == 20
     assert card["generation"]["temperature"] == 0.9
     result = CliRunner().invoke(app, ["generate", str(model), "--label", "Blue"])
