@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -277,27 +278,51 @@ def test_ended_while_takes_get_their_names_it_goes_on_there(generate, monkeypatc
     assert not list(tmp_path.glob("*.resume.json"))
 
 
-def test_killed_at_a_random_moment_it_goes_on_to_the_same_samples(waveband, generate, model, tmp_path):
-    options = ["generation.seconds=300", "generation.precision=fp32"]
-    asked = [model, "-o", "a.wav", "--takes", "2", "--keep", "2", *options, *CLIPPING]
-    process, state = waveband("generate", *asked), tmp_path / "a.wav.resume.json"
+def end_under_way(process, state, how):
+    """End a process at a random moment after it has gone on, and return what it said last."""
+    before = state.read_text() if state.exists() else None
     end = time.monotonic() + 100
-    while not (state.exists() and json.loads(state.read_text())["takes"][0]["final"]):
+    while not state.exists() or state.read_text() == before or not read_json(state)["takes"][0]["final"]:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
-    time.sleep(np.random.default_rng().uniform(0, 1))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert state.exists(), "it ended before it was killed"
-    for path in tmp_path.glob("a.take-*.wav"):
-        assert RATE < len(samples_of(path)) < 300 * RATE
-    process = waveband("generate", *asked, "--resume")
+    time.sleep(np.random.default_rng().uniform(0, 0.5))
+    os.killpg(process.pid, how)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == (130 if how == signal.SIGINT else -how), err
+    return err
+
+
+def assert_readable(path):
+    """By soundfile, and where it is there by ffmpeg, which finds the same and maybe what is not counted yet."""
+    found = samples_of(path)
+    assert len(found) > RATE
+    if shutil.which("ffmpeg"):
+        read = ["ffmpeg", "-v", "error", "-i", path, "-f", "f32le", "-"]
+        by_ffmpeg = subprocess.run(read, capture_output=True, check=True)
+        assert by_ffmpeg.stderr == b""
+        assert np.array_equal(np.frombuffer(by_ffmpeg.stdout, "<f4")[: len(found)], found)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_killed_and_stopped_at_random_moments_it_goes_on_to_the_same_samples(
+    waveband, generate, model, tmp_path, suffix
+):
+    options = ["generation.seconds=250", "generation.precision=fp32", *CLIPPING]
+    asked = ["generate", model, "-o", f"a{suffix}", "--takes", "2", "--keep", "2", *options]
+    state = tmp_path / f"a{suffix}.resume.json"
+    end_under_way(waveband(*asked), state, signal.SIGKILL)
+    for number in (1, 2):
+        assert_readable(tmp_path / f"a.take-{number}{suffix}")
+    err = end_under_way(waveband(*asked, "--resume"), state, signal.SIGINT)
+    assert "stopped; run the same command with --resume to go on" in err
+    assert_readable(tmp_path / f"a.take-1{suffix}")
+    process = waveband(*asked, "--resume")
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "goes on from" in err
-    generate(*options, *CLIPPING, "generation.takes=2", "generation.keep=2", output="whole.wav")
-    for name in (".wav", "-2.wav"):
+    generate(*options, "generation.takes=2", "generation.keep=2", output=f"whole{suffix}")
+    for name in (suffix, f"-2{suffix}"):
         assert (tmp_path / f"a{name}").read_bytes() == (tmp_path / f"whole{name}").read_bytes()
 
 
@@ -327,7 +352,9 @@ def test_the_command_prints_the_takes_and_one_json_object(model, tmp_path):
     card = read_json(tmp_path / "out" / "a.flac.json")
     assert card["generation"]["top_k"] == 20
     assert card["generation"]["temperature"] == 0.9
-    result = CliRunner().invoke(app, ["generate", str(model), "--label", "Blue"])
+    result = CliRunner().invoke(
+        app, ["generate", str(model), "--label", "Blue", "--workspace", str(tmp_path)]
+    )
     assert isinstance(result.exception, ConfigError)
     assert "expected NAME=VALUE" in str(result.exception)
 
