@@ -1,5 +1,6 @@
 """Takes that are watched, begun again, ended anywhere and gone on with: always the same takes."""
 
+import tracemalloc
 from dataclasses import fields, replace
 
 import numpy as np
@@ -155,3 +156,14 @@ def test_what_a_take_is_told_goes_along_with_its_restarts(monkeypatch):
     assert any(take.incidents for take in other)
     alone = [Take(1, begin(model)[0].recent)]
     assert np.array_equal(play(model, alone, tell=tell, guard=watcher)[0], together[1])
+
+
+def test_memory_does_not_grow_with_length(model):
+    peaks = []
+    for count in (15, 150):
+        tracemalloc.start()
+        for _ in play_takes(model, begin(model), count * RATE, guard=guard(model, NEVER), block=500):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
