@@ -1,4 +1,4 @@
-"""What takes are told of a held-out track: its own frames wherever windows lie, and labels as they are set."""
+"""What takes are told of a held-out track: its own frames wherever windows lie, labels as they are set."""
 
 from types import SimpleNamespace
 

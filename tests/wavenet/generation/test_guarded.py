@@ -167,3 +167,11 @@ def test_memory_does_not_grow_with_length(model):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_what_is_final_already_is_looked_back_at(model):
+    second = 8 * guard(model, NEVER).hop
+    loud = np.concatenate([begin(model)[0].recent, np.zeros(second, np.uint8)])
+    take = Take(0, loud, final=second, draws=second)
+    play(model, [take], guard=guard(model, replace(NEVER, clipped_share=0.5)))
+    assert [one.second for one in take.incidents] == [0.125] * 6  # a frame later, six attempts
