@@ -4,6 +4,7 @@ Knows nothing of Prefect, nor of where models and files lie. The invariant: all 
 `Performance`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,8 +81,13 @@ def _show(progress: Progress, takes: "Sequence[Take]", sample_rate: int) -> None
 
 
 def rank_takes(takes: "Sequence[Take]") -> "list[Take]":
-    """The best first: those never let go on in trouble, then by how seldom they were begun again."""
-    return sorted(takes, key=lambda take: (not take.watched, len(take.incidents), take.number))
+    """The best first: those never let go on in trouble, or late, then by how seldom they were begun again."""
+
+    def badness(take: "Take") -> tuple[float, int, int]:
+        let_go = (one.second for one in take.incidents if not one.restarted)
+        return -next(let_go, math.inf), len(take.incidents), take.number
+
+    return sorted(takes, key=badness)
 
 
 def describe_take(take: "Take") -> dict[str, Any]:

@@ -266,10 +266,8 @@ class GuardsConfig(Section):
     """What a take is watched for; in trouble, it is played again from the last good second."""
 
     enabled: bool = True
-    restarts: int = Field(5, ge=0, le=1000, description="in a row; then it is let go on")
-    fit: bool = Field(
-        True, description="allow what the music that was trained on does, and half as much again"
-    )
+    restarts: int = Field(8, ge=0, le=1000, description="without getting on a second; then it is let go on")
+    fit: bool = Field(True, description="go by the music that was trained on, where it is at hand")
     silence_db: float = Field(-60.0, ge=-200, le=0, description="of full scale, below which all is silence")
     silence_seconds: float = Field(4.0, gt=0, description="of silence are trouble; above 8 not watched")
     noise_db: float = Field(-30.0, ge=-200, le=0, description="of full scale, above which noise is trouble")

@@ -198,15 +198,13 @@ def test_of_several_takes_the_best_are_kept_and_each_is_as_if_alone(generate, tm
     numbers = [one.take for one in made.takes]
     assert len(set(numbers)) == 2
     assert read_json(tmp_path / "a-2.wav.json")["take"] == numbers[1]
-    assert len(made.takes[0].incidents) <= len(made.takes[1].incidents)
     alone = generate(*options, output="alone.wav").takes[0]
     others = generate(*options, "generation.takes=4", "generation.keep=4", output="b.wav").takes
     (first,) = (one for one in others if one.take == 1)
     assert np.array_equal(samples_of(first.file), samples_of(alone.file))
     assert first.incidents == alone.incidents
-    counts = [len(one.incidents) for one in others]
-    assert counts == sorted(counts)
-    assert len(set(counts)) > 1
+    assert len({len(one.incidents) for one in others}) > 1
+    assert [one.take for one in others[:2]] == numbers
     kept = ["a.wav", "a-2.wav", "alone.wav", "b.wav", "b-2.wav", "b-3.wav", "b-4.wav"]
     assert sorted(path.name for path in tmp_path.glob("*.wav")) == sorted(kept)
     assert not list(tmp_path.glob("*.resume.json"))
@@ -400,6 +398,7 @@ def test_ranking_puts_takes_first_that_were_seldom_in_trouble():
     from wavenet.generation.guarded import Incident
 
     once, codes = [Incident("noise", 1.0, 1, True)], np.zeros(1, np.uint8)
-    gone_on = Take(0, codes, watched=False, incidents=[Incident("noise", 1.0, 6, False)])
-    takes = [gone_on, Take(1, codes, incidents=once), Take(2, codes), Take(3, codes)]
-    assert [take.number for take in rank_takes(takes)] == [2, 3, 1, 0]
+    early, late = ([Incident("noise", second, 9, False)] for second in (1.0, 8.0))
+    kinds = [early, late, once, [], []]
+    takes = [Take(number, codes, incidents=incidents) for number, incidents in enumerate(kinds)]
+    assert [take.number for take in rank_takes(takes)] == [3, 4, 2, 1, 0]

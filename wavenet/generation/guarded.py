@@ -93,12 +93,11 @@ def play_takes(
 ) -> Iterator[tuple[Take, Codes]]:
     """Yield each take and the codes that have become final of it, until all have num_samples.
 
-    takes: changed as they go on; recent holds receptive_field codes or more at first, and so many as are
-    needed, least_kept at least, after. guard: watches over them; None: everything is final at once. After
+    takes: changed as they go on; recent holds receptive_field codes or more at first, and after, if
+    there are so many, least_kept at least. guard: watches over them; None: everything is final at once. After
     each block each take is yielded with no codes. Raises as `generate_blocks`, at once.
     """
-    reach = guard.reach * guard.hop if guard else 0
-    kept = max(model.receptive_field, reach, least_kept)
+    kept = max(model.receptive_field, least_kept)
     streams = [_Stream(take, guard, kept, num_samples) for take in takes]
     stretches = _Stretches(tell, model.receptive_field)
     while playing := [stream for stream in streams if stream.take.position < num_samples]:
@@ -149,16 +148,15 @@ class _Stream:
         self._watch_anew()
 
     def _watch_anew(self) -> None:
-        """From the final codes alone, as whoever takes this up in another process would."""
+        """From here on: what is final was judged, and is not held against what follows.
+
+        No window that trouble could still be found in begins before it, so one who takes this up elsewhere
+        sees the same.
+        """
         guard, take = self.guard, self.take
         take.held = take.recent[:0]
         self.watch = Watch(guard) if guard and take.watched else None
-        if guard and self.watch:
-            self.num_judged = take.final // guard.hop
-            own = take.recent[max(0, len(take.recent) - take.final) :]
-            num_frames = min(len(own) // guard.hop, guard.reach)
-            for frame in own[len(own) - num_frames * guard.hop :].reshape(num_frames, guard.hop):
-                self.watch.hear(frame)
+        self.num_judged = take.final // guard.hop if guard else 0
 
     def context(self, length: int) -> Codes:
         """The last codes that there are."""
@@ -188,7 +186,7 @@ class _Stream:
         take = self.take
         began = self.num_judged - trouble.num_frames
         place = max(take.final, (began - GOOD_FRAMES) * guard.hop)
-        if place > take.place + guard.held * guard.hop:
+        if place > take.place + GOOD_FRAMES * guard.hop:  # it has got on
             take.place, take.attempt = place, 0
         take.attempt += 1
         restarted = take.attempt <= guard.restarts

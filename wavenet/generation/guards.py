@@ -1,8 +1,8 @@
 """What goes wrong in a take, seen in its codes as they come: clipping, runaway noise, a stuck loop, silence.
 
 Knows nothing of networks and draws nothing. The invariant: what is seen at a frame depends on the codes of
-the last `Guard.reach` frames up to its end and on the limits, whoever has played them and however often it
-was begun anew in between.
+the last `Guard.reach` frames up to its end and on the limits; and a watch that begins later sees no trouble
+that an earlier one does not.
 """
 
 import math
@@ -53,12 +53,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Guard:
-    """How takes are watched. restarts: in a row, before it is let go on as it is."""
+    """How takes are watched. restarts: in a row, none of which got on by a second; then
+    it is let go on as it is."""
 
     quantizer: Quantizer
     sample_rate: int
     limits: Limits = Limits()
-    restarts: int = 5
+    restarts: int = 8
 
     @property
     def hop(self) -> int:
@@ -237,8 +238,9 @@ def _decibels(power: float) -> float:
 def fit_limits(runs: Iterable[Codes], guard: Guard) -> Limits:
     """Limits that music keeps and that go no further than need be.
 
-    runs: stretches of the music, (time,) codes each. They are watched as a take is: what is found is
-    allowed, and half as much again; what is silent, and how loud noise is, goes by their level.
+    runs: stretches of the music, (time,) codes each. They are watched as a take is. Twice their longest rest
+    and a second more are allowed; of all else what is found and half as much again, or what the guard allows
+    already. What is silent, and how loud noise is, goes by their level.
     """
     runs = [run for run in runs if len(run) >= guard.hop]
     if not runs:
@@ -253,7 +255,7 @@ def fit_limits(runs: Iterable[Codes], guard: Guard) -> Limits:
     most = _most_of(runs, replace(guard, limits=limits))
     return replace(
         limits,
-        silence_seconds=max(limits.silence_seconds, 1.5 * most.silent_frames / FRAMES_A_SECOND),
+        silence_seconds=1 + 2 * most.silent_frames / FRAMES_A_SECOND,
         flatness=max(limits.flatness, (1 + most.flatness) / 2),
         clipped_share=max(limits.clipped_share, 1.5 * most.clipped_share),
         repeated_seconds=max(limits.repeated_seconds, 1.5 * most.repeated_frames / FRAMES_A_SECOND),

@@ -129,18 +129,32 @@ def test_what_is_seen_depends_on_no_more_than_the_reach():
     assert late.look() == whole.look()
 
 
-def test_limits_go_as_far_as_the_music_does_and_half_as_much_again():
-    rests = np.concatenate([np.concatenate([tone(1), np.zeros(5 * RATE)]) for _ in range(4)])
+@pytest.mark.parametrize("name", TROUBLE)
+def test_a_watch_that_begins_later_sees_no_more(name):
+    codes = GUARD.quantizer.encode(np.concatenate([plucks(2), TROUBLE[name][0]]).astype(np.float32))
+    early, late = Watch(GUARD), Watch(GUARD)
+    codes = codes[: len(codes) // GUARD.hop * GUARD.hop]
+    for number, frame in enumerate(codes.reshape(-1, GUARD.hop)):
+        early.hear(frame)
+        if number > 30:
+            late.hear(frame)
+            assert all(np.array(late.look()) <= np.array(early.look()))
+
+
+def test_limits_go_by_the_music():
+    rests = np.concatenate([np.concatenate([tone(1), np.zeros(3 * RATE)]) for _ in range(4)])
     hiss = noise(8, 0.5)
     codes = [GUARD.quantizer.encode(music.astype(np.float32)) for music in (rests, hiss)]
     limits = fit_limits(codes, GUARD)
-    assert limits.silence_seconds == pytest.approx(7.5, abs=0.5)
+    assert limits.silence_seconds == pytest.approx(7, abs=0.5)
     assert limits.flatness > 0.97
     watcher = replace(GUARD, limits=limits)
     assert first_trouble(rests, watcher) is None
     assert first_trouble(hiss, watcher) is None
     assert first_trouble(np.zeros(9 * RATE), watcher)[0] == "silence"
     assert fit_limits([], GUARD) == GUARD.limits
+    busy = fit_limits([GUARD.quantizer.encode(hits(9, 0.5).astype(np.float32))], GUARD)
+    assert busy.silence_seconds < 2
 
 
 def test_limits_of_quiet_music_follow_its_level():
