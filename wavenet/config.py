@@ -266,7 +266,7 @@ class GuardsConfig(Section):
     """What a take is watched for; in trouble, it is played again from the last good second."""
 
     enabled: bool = True
-    restarts: int = Field(8, ge=0, le=1000, description="without getting on a second; then it is let go on")
+    restarts: int = Field(20, ge=0, le=1000, description="without getting on a second; then it is let go on")
     fit: bool = Field(True, description="go by the music that was trained on, where it is at hand")
     silence_db: float = Field(-60.0, ge=-200, le=0, description="of full scale, below which all is silence")
     silence_seconds: float = Field(4.0, gt=0, description="of silence are trouble; above 8 not watched")

@@ -185,7 +185,7 @@ class _Stream:
         """Begin again before it, or let it be, where that was tried often enough."""
         take = self.take
         began = self.num_judged - trouble.num_frames
-        place = max(take.final, (began - GOOD_FRAMES) * guard.hop)
+        place = max(take.final, (began - trouble.led) * guard.hop)
         if place > take.place + GOOD_FRAMES * guard.hop:  # it has got on
             take.place, take.attempt = place, 0
         take.attempt += 1

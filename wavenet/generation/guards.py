@@ -21,7 +21,7 @@ FRAMES_A_SECOND = 8
 NOISE_FRAMES, CLIPPED_FRAMES = 2 * FRAMES_A_SECOND, FRAMES_A_SECOND
 """So long is noise before it is more than a cymbal, and clipping before it is more than a hit."""
 GOOD_FRAMES = FRAMES_A_SECOND
-"""Before trouble: a second, the last good one, is not kept, since it led there."""
+"""The last good second, which led to trouble, is not kept."""
 LONGEST_SECONDS = 8.0
 """What may last longer than this is not watched: so much more would have to be held back."""
 LONGEST_PERIOD = 0.5
@@ -59,7 +59,7 @@ class Guard:
     quantizer: Quantizer
     sample_rate: int
     limits: Limits = Limits()
-    restarts: int = 8
+    restarts: int = 20
 
     @property
     def hop(self) -> int:
@@ -81,10 +81,11 @@ class Guard:
 
 
 class Trouble(NamedTuple):
-    """What is wrong, and for how many frames it has been."""
+    """What is wrong, for how many frames it has been, and how many before, a second at most, led to it."""
 
     kind: str
     num_frames: int
+    led: int = GOOD_FRAMES
 
 
 class Seen(NamedTuple):
@@ -138,7 +139,7 @@ class Watch:
         if seen.repeated_frames >= repeated:
             return Trouble("a stuck loop", seen.repeated_frames)
         if seen.silent_frames >= silence:
-            return Trouble("silence", seen.silent_frames)
+            return Trouble("silence", seen.silent_frames, self._frames_since_loud(seen.silent_frames))
         return None
 
     def look(self) -> Seen:
@@ -160,6 +161,13 @@ class Watch:
                 break
             count += 1
         return count
+
+    def _frames_since_loud(self, num_silent: int) -> int:
+        """From the end of the loudest frame of the second before a silence on: out of a rest no network finds
+        as easily as out of a hit."""
+        frames = list(self.frames)[: len(self.frames) - num_silent][-GOOD_FRAMES:]
+        levels = [frame.level_db for frame in reversed(frames)]
+        return int(np.argmax(levels)) if levels else 0
 
     def _flatness(self) -> float:
         """Geometric over arithmetic mean of the power spectrum."""

@@ -127,7 +127,7 @@ def test_after_so_many_restarts_in_a_row_it_goes_on_and_says_so(model):
     takes = begin(model)
     (codes,) = play(model, takes, guard=guard(model, replace(NEVER, clipped_share=-1.0)))
     assert len(codes) == NUM_SAMPLES
-    assert [one.restarted for one in takes[0].incidents] == [True] * 8 + [False]
+    assert [one.restarted for one in takes[0].incidents] == [True] * 20 + [False]
     assert "unwatched" in str(takes[0].incidents[-1])
     assert not takes[0].watched
 

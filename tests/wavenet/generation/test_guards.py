@@ -113,6 +113,17 @@ MUSIC = {
 }
 
 
+def test_silence_leads_back_to_the_loudest_moment_of_the_second_before():
+    hit, rest = tone(0.25), np.zeros(5 * RATE)
+    codes = GUARD.quantizer.encode(np.concatenate([plucks(1), hit, tone(0.5, level=0.01), rest]).astype("f4"))
+    watch = Watch(GUARD)
+    for frame in codes.reshape(-1, GUARD.hop):
+        watch.hear(frame)
+        if trouble := watch.trouble():
+            break
+    assert trouble == ("silence", 4 * FRAMES_A_SECOND, 4)  # half a second
+
+
 @pytest.mark.parametrize("name", MUSIC)
 def test_music_is_no_trouble(name):
     assert first_trouble(MUSIC[name]) is None
