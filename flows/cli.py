@@ -257,7 +257,7 @@ def generate(
     keep: Annotated[int | None, typer.Option(help="generation.keep: the best ones")] = None,
     prime: Annotated[
         str | None,
-        typer.Option(help="What takes go on from: an audio file, heldout (if at hand the default), silence."),
+        typer.Option(help="What takes go on from: an audio file, heldout (the default if at hand), silence."),
     ] = None,
     prime_start: Annotated[
         float | None, typer.Option(min=0, help="Second of the file to hear from; its end if not given.")
@@ -279,14 +279,13 @@ def generate(
         "seconds": seconds, "seed": seed, "temperature": temperature, "top_k": top_k, "top_p": top_p,
         "guidance": guidance, "precision": precision, "takes": takes, "keep": keep,
     }  # fmt: skip
-    flags = [f"generation.{name}={value}" for name, value in given.items() if value is not None]
-    overrides = [*(overrides or []), *flags]
-    begin("MODEL", model, config, overrides, workspace)
+    given = {name: value for name, value in given.items() if value is not None}
+    begin("MODEL", model, config, overrides or [], workspace)
     check_path("--output", output)
     from flows.generating import Asked, generate_takes
 
     asked = Asked(prime, prime_start, keep_prime, dict(map(parse_label, label)), shards)
-    made = generate_takes(model, output, config, overrides, workspace, asked, resume)
+    made = generate_takes(model, output, config, overrides or [], workspace, asked, resume, given)
     print_generated(made)
     if as_json:
         print(json.dumps(generated_summary(made), ensure_ascii=False))

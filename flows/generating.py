@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tasks.generate import choose_primes
 from tasks.models import FoundModel, find_model, find_shards
@@ -98,11 +98,13 @@ def generate_takes(
     workspace: Path,
     asked: Asked = Asked(),
     resume: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> GeneratedOutput:
     """Play takes of a model into files, without Prefect or MLflow.
 
     model: as `find_model`. output: what the best take is called, .wav or .flac; a JSON file beside each says
-    how it was made. Raises ConfigError on what cannot be, and where something is there already.
+    how it was made. given: settings of generation, over all others. Raises ConfigError on what cannot be, and
+    where something is there already.
     """
     from wavenet.generation.recording import Recording, names_of, paths_under_way, state_of
     from wavenet.model.saved import load_model  # torch takes seconds
@@ -111,7 +113,7 @@ def generate_takes(
     place = Workspace(root=workspace.resolve())
     found = find_model(place, model)
     network, card = load_model(found.folder)
-    settings = load_config(config, overrides).for_stem(card.stem).generation
+    settings = choose_settings(config, overrides, given or {}, card.stem)
     shards = find_shards(place, found, asked.shards)
     label, quantizer = f"generate {card.stem}", Quantizer(card.law, card.quantization_channels)
     say = Progress(label, 1).say
@@ -140,6 +142,19 @@ def generate_takes(
     )
     leave_files(recording, takes, names, made, settings, found)
     return made
+
+
+def choose_settings(
+    config: list[str], overrides: list[str], given: Mapping[str, Any], stem: str
+) -> GenerationConfig:
+    """Those of a stem, and over them what was given. Raises ConfigError."""
+    flags = [f"generation.{name}={value}" for name, value in given.items()]
+    settings = load_config(config, [*overrides, *flags])
+    chosen = {name: getattr(settings.generation, name) for name in given}
+    try:
+        return GenerationConfig.model_validate({**settings.for_stem(stem).generation.model_dump(), **chosen})
+    except ValidationError as error:
+        raise ConfigError(f"generation: {error.errors()[0]['msg']}") from None
 
 
 def perform(

@@ -371,6 +371,17 @@ def test_a_stems_name_stands_for_its_latest_model_in_the_workspace_and_its_shard
         generate(model="bass", output="b.wav")
 
 
+def test_what_is_given_as_an_option_holds_over_all_settings_and_has_to_fit_them():
+    choose, of_drums = generating.choose_settings, ["stems.drums.generation.temperature=0.7"]
+    assert choose([], of_drums, {}, "drums").temperature == 0.7
+    assert choose([], of_drums, {"temperature": 0.9}, "drums").temperature == 0.9
+    assert choose([], ["generation.seconds=3"], {"seconds": 4}, "drums").seconds == 4
+    with pytest.raises(ConfigError, match=r"generation\.top_p: Input should be less than or equal to 1"):
+        choose([], [], {"top_p": 2}, "drums")
+    with pytest.raises(ConfigError, match="keep is 2, of 1 takes"):
+        choose([], ["stems.drums.generation.keep=2", "stems.drums.generation.takes=2"], {"takes": 1}, "drums")
+
+
 def test_a_folder_without_a_card_is_no_model(generate, model, tmp_path):
     (tmp_path / "bare").mkdir()
     shutil.copy(model / "model.safetensors", tmp_path / "bare")

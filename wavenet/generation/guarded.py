@@ -95,7 +95,7 @@ def play_takes(
 
     takes: changed as they go on; recent holds receptive_field codes or more at first, and after, if
     there are so many, least_kept at least. guard: watches over them; None: everything is final at once. After
-    each block each take is yielded with no codes. Raises as `generate_blocks`, at once.
+    each block each take is yielded with no codes. Raises as `generate_blocks`, before the first.
     """
     kept = max(model.receptive_field, least_kept)
     streams = [_Stream(take, guard, kept, num_samples) for take in takes]
@@ -218,7 +218,7 @@ class _Stretches:
         self.made: OrderedDict[int, Condition | None] = OrderedDict()
 
     def left(self, place: int) -> int:
-        """Samples from a place to the end of its stretch; many where nothing is told."""
+        """Samples from a place to the end of its stretch."""
         return STRETCH - place % STRETCH
 
     def condition(self, places: Sequence[int], length: int) -> Condition | None:
