@@ -23,7 +23,7 @@ from tests.wavenet.model.variants import make_variant
 from wavenet.data.primes import Place, choose_places, context_and_continuation
 from wavenet.data.shards.format import read_manifest
 from wavenet.errors import ConfigError, IncompatibleCheckpointError, IncompatibleDataError
-from wavenet.files import read_json
+from wavenet.files import read_json, write_json
 from wavenet.generation import recording
 from wavenet.generation.guarded import Take
 from wavenet.generation.recording import Recording
@@ -369,6 +369,23 @@ def test_a_stems_name_stands_for_its_latest_model_in_the_workspace_and_its_shard
     assert HELDOUT in made.prime
     with pytest.raises(ConfigError, match=r"no stem that was trained in .*: there are drums; name one"):
         generate(model="bass", output="b.wav")
+
+
+def test_a_folder_of_that_name_without_a_model_is_passed_over(generate, trained, tmp_path, monkeypatch):
+    (tmp_path / "drums").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert generate(model="drums").model == trained.root / "store" / "models" / "drums-2"
+
+
+def test_a_model_of_waveband_train_finds_the_shards_of_its_job(generate, model, shard_folder, tmp_path):
+    folder = tmp_path / "workspace" / "models" / "drums-abc"
+    shutil.copytree(model, folder / "trained")
+    write_json(folder / "trained" / "result.json", {})
+    write_json(folder / "job.json", {"shards": str(shard_folder)})
+    for name in ("drums", folder):
+        made = generate(model=name, output=f"{name == 'drums'}.wav")
+        assert made.model == folder / "trained"
+        assert HELDOUT in made.prime
 
 
 def test_what_is_given_as_an_option_holds_over_all_settings_and_has_to_fit_them():
