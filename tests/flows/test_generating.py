@@ -302,25 +302,24 @@ def assert_readable(path):
         assert np.array_equal(np.frombuffer(by_ffmpeg.stdout, "<f4")[: len(found)], found)
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
 def test_killed_and_stopped_at_random_moments_it_goes_on_to_the_same_samples(
-    waveband, generate, model, tmp_path, suffix
+    waveband, generate, model, tmp_path
 ):
-    options = ["generation.seconds=250", "generation.precision=fp32", *CLIPPING]
-    asked = ["generate", model, "-o", f"a{suffix}", "--takes", "2", "--keep", "2", *options]
-    state = tmp_path / f"a{suffix}.resume.json"
+    options = ["generation.seconds=200", "generation.precision=fp32", *CLIPPING]
+    asked = ["generate", model, "-o", "a.flac", "--takes", "2", "--keep", "2", *options]
+    state = tmp_path / "a.flac.resume.json"
     end_under_way(waveband(*asked), state, signal.SIGKILL)
     for number in (1, 2):
-        assert_readable(tmp_path / f"a.take-{number}{suffix}")
+        assert_readable(tmp_path / f"a.take-{number}.flac")
     err = end_under_way(waveband(*asked, "--resume"), state, signal.SIGINT)
     assert "stopped; run the same command with --resume to go on" in err
-    assert_readable(tmp_path / f"a.take-1{suffix}")
+    assert_readable(tmp_path / "a.take-1.flac")
     process = waveband(*asked, "--resume")
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "goes on from" in err
-    generate(*options, "generation.takes=2", "generation.keep=2", output=f"whole{suffix}")
-    for name in (suffix, f"-2{suffix}"):
+    generate(*options, "generation.takes=2", "generation.keep=2", output="whole.flac")
+    for name in (".flac", "-2.flac"):
         assert (tmp_path / f"a{name}").read_bytes() == (tmp_path / f"whole{name}").read_bytes()
 
 
