@@ -1,4 +1,4 @@
-"""The command line: `waveband run`, `doctor`, `plan`, `prepare`, `train`, `shards verify`, `config`, `demo`.
+"""The command line: `waveband run`, `doctor`, `plan`, `prepare`, `train`, `generate`, `shards verify` ...
 
 Knows nothing of how the work is done. Results go to standard output, progress to standard error; an
 error that was foreseen is one message and exit status 1, never a traceback.
@@ -15,6 +15,8 @@ from typing import Annotated
 import typer
 
 from flows.printing import (
+    generated_summary,
+    print_generated,
     print_report,
     print_result,
     print_set_aside,
@@ -230,6 +232,65 @@ def train(
         print(json.dumps(training_summary(output), ensure_ascii=False))
 
 
+@app.command()
+def generate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a model, a stem's name in the workspace, models:/NAME/VERSION or "
+            "runs:/RUN_ID/model.",
+            show_default=False,
+        ),
+    ],
+    overrides: OverridesArgument = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="WAV or FLAC; further takes are numbered.")
+    ] = Path("take.wav"),
+    seconds: Annotated[float | None, typer.Option(help="generation.seconds")] = None,
+    seed: Annotated[int | None, typer.Option(help="generation.seed")] = None,
+    temperature: Annotated[float | None, typer.Option(help="generation.temperature")] = None,
+    top_k: Annotated[int | None, typer.Option(help="generation.top_k")] = None,
+    top_p: Annotated[float | None, typer.Option(help="generation.top_p")] = None,
+    guidance: Annotated[float | None, typer.Option(help="generation.guidance")] = None,
+    precision: Annotated[str | None, typer.Option(help="generation.precision")] = None,
+    takes: Annotated[int | None, typer.Option(help="generation.takes")] = None,
+    keep: Annotated[int | None, typer.Option(help="generation.keep: the best ones")] = None,
+    prime: Annotated[
+        str | None,
+        typer.Option(help="What takes go on from: an audio file, heldout (the default if at hand), silence."),
+    ] = None,
+    prime_start: Annotated[
+        float | None, typer.Option(min=0, help="Second of the file to hear from; its end if not given.")
+    ] = None,
+    keep_prime: Annotated[bool, typer.Option("--keep-prime", help="Leave the prime in the files.")] = False,
+    label: Annotated[
+        list[str], typer.Option(help="NAME=VALUE that the model is told, as album=Blue. May repeat.")
+    ] = [],  # noqa: B006
+    shards: Annotated[
+        str | None, typer.Option(help="The model's shards, where they are not in the workspace.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the takes of that output.")] = False,
+    config: ConfigOption = [],  # noqa: B006
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Play takes of a model: watched while they are made, kept whatever happens, the best first."""
+    given = {
+        "seconds": seconds, "seed": seed, "temperature": temperature, "top_k": top_k, "top_p": top_p,
+        "guidance": guidance, "precision": precision, "takes": takes, "keep": keep,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    begin("MODEL", model, config, overrides or [], workspace)
+    check_path("--output", output)
+    from flows.generating import Asked, generate_takes
+
+    asked = Asked(prime, prime_start, keep_prime, dict(map(parse_label, label)), shards)
+    made = generate_takes(model, output, config, overrides or [], workspace, asked, resume, given)
+    print_generated(made)
+    if as_json:
+        print(json.dumps(generated_summary(made), ensure_ascii=False))
+
+
 @app.command("config")
 def show_config(
     sections: Annotated[
@@ -301,6 +362,14 @@ def init_overrides(places: list[str]) -> list[str]:
     return overrides
 
 
+def parse_label(text: str) -> tuple[str, str]:
+    """NAME=VALUE as both."""
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip():
+        raise ConfigError(f"--label {text}: expected NAME=VALUE, as in album=Blue")
+    return name.strip(), value
+
+
 def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: Path) -> None:
     """Refuse what cannot work before anything starts, and set what services read when imported."""
     from wavenet.config import load_config
@@ -355,7 +424,7 @@ def main() -> None:
         raise SystemExit(1) from None
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            how = " with --resume" if sys.argv[1:2] == ["train"] else ""
+            how = " with --resume" if sys.argv[1:2] in (["train"], ["generate"]) else ""
             print(f"\nwaveband: stopped; run the same command{how} to go on", file=sys.stderr)
         raise
 

@@ -16,6 +16,7 @@ from wavenet.training.taken_over import Transfer
 
 if TYPE_CHECKING:
     from flows.build_and_train import PipelineResult
+    from flows.generating import GeneratedOutput
     from flows.training import TrainingOutput
     from wavenet.evaluation.comparison import Comparison
     from wavenet.evaluation.doctor import DoctorReport
@@ -100,6 +101,20 @@ def training_summary(output: "TrainingOutput") -> dict[str, object]:
         "baselines": output.baselines.model_dump(),
         "comparison": output.comparison.as_json() if output.comparison else None,
     }
+
+
+def print_generated(made: "GeneratedOutput") -> None:
+    """The files, the best first, and what trouble each take was in."""
+    for one in made.takes:
+        restarts = sum(incident["restarted"] for incident in one.incidents)
+        unwatched = ", let go on in trouble" if restarts < len(one.incidents) else ""
+        trouble = f"begun again {restarts} times{unwatched}" if one.incidents else "no trouble"
+        print(f"take    {printable(str(one.file))}  (take {one.take}, {trouble})")
+
+
+def generated_summary(made: "GeneratedOutput") -> dict[str, object]:
+    """The object that `generate --json` prints."""
+    return made.model_dump(mode="json")
 
 
 def print_report(report: "DoctorReport") -> None:

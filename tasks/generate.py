@@ -1,35 +1,41 @@
-"""Generation: from a stem's model to a take."""
+"""Generation: from a stem's model to its takes."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.caching import cached_task
+from tasks.playing import (
+    Performance,
+    choose_guard,
+    choose_player,
+    describe_take,
+    record_takes,
+    tell_heldout,
+    tell_nothing_but,
+)
 from tasks.progress import Progress
 from tasks.records import ModelRecord, Prime, ShardsRecord, TakeRecord
 from tasks.workspace import Workspace
-from wavenet.audio.io import write_audio
+from wavenet.audio.io import read_audio, write_audio
 from wavenet.audio.mulaw import Codes
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import GenerationConfig, num_generated_samples
 from wavenet.data.primes import Place, choose_places, context_and_continuation
+from wavenet.errors import WavebandError
 from wavenet.evaluation.plots import plot_mel, plot_onsets
-from wavenet.files import digest_folder, write_json
+from wavenet.files import digest_bytes, digest_folder, write_json
 
 if TYPE_CHECKING:
-    from wavenet.generation.engine import Player
-    from wavenet.model.conditioning import Condition
-    from wavenet.model.wavenet import WaveNet
+    from wavenet.generation.guarded import Take
 
 TAKE, REFERENCE = "take.wav", "reference.wav"
 MEL, ONSETS = ".png", "-onsets.png"
 """Endings of the pictures beside a sound."""
 CARD = "take.json"
-NUM_WINDOWS, SCORED_LENGTH = 8, 2000
-"""Of held-out audio, on which precisions are compared."""
 
 
 def choose_primes(
@@ -44,9 +50,10 @@ def choose_primes(
     }
 
 
-@cached_task(version="3", run_name="generate-{stem}")
+@cached_task(version="4", run_name="generate-{stem}")
 def generate(
     workspace: Workspace,
+    scratch: Path,
     stem: str,
     model: ModelRecord,
     shards: ShardsRecord,
@@ -55,45 +62,51 @@ def generate(
 ) -> TakeRecord:
     """Generate a stem from its model: float32 WAV, going on from held-out audio, which is cut off.
 
-    Beside it lies what the record itself plays from there, through the same codec: the reference.
+    Of several takes the best is the stem's, and others that are kept lie beside it. So does what the record
+    itself plays from there, through the same codec: the reference. An interrupted run of the same key is gone
+    on with.
     """
-    from wavenet.generation.engine import generate_blocks  # torch takes seconds to import
+    from wavenet.generation.recording import names_of  # torch takes seconds to import
     from wavenet.model.saved import load_model
 
     network, card = load_model(workspace.path(model.folder))
     num_samples = num_generated_samples(config, card.sample_rate)
     quantizer = Quantizer(card.law, card.quantization_channels)
     context, reference = _prime(workspace, shards, prime, network.receptive_field, num_samples, quantizer)
-    condition = _condition(workspace, shards, prime, network, num_samples)
-    progress = Progress(f"generate {stem}", num_samples)
-    blocks = []
-    player = choose_player(workspace.path(shards.folder), network, config, progress.say)
-    for block in generate_blocks(
-        network, context[None], num_samples, condition=condition, seed=config.seed, player=player
-    ):
-        blocks.append(block[0])
-        progress.done += block.shape[1]  # the text tells the rate up to here
-        faster = progress.rate / card.sample_rate
-        progress.update(progress.done, f"{faster:.2g} times as fast as it plays")
+    here, label = workspace.path(shards.folder), f"generate {stem}"
+    performance = Performance(
+        network=network,
+        player=choose_player(here, network, config, Progress(label, 1).say),
+        guard=choose_guard(config.guards, quantizer, card.sample_rate, here),
+        tell=tell_heldout(here, network, prime, {}) if prime else tell_nothing_but(network, {}),
+        context=context,
+        num_samples=num_samples,
+        seed=config.seed,
+    )
+    takes, paths = _record(scratch, label, performance, config, quantizer, card.sample_rate)
     with workspace.new_folder("takes") as folder:
-        files = {TAKE: np.concatenate(blocks), REFERENCE: reference}
-        for name, codes in files.items():
-            if len(codes):
-                waveform = quantizer.decode(codes)
-                write_audio(folder / name, waveform, card.sample_rate)
-                plot_mel(waveform, card.sample_rate, picture_of(folder / name, MEL))
-                plot_onsets(waveform, card.sample_rate, picture_of(folder / name, ONSETS))
+        names = [path.name for path in names_of(folder / TAKE, config.keep)]
+        for take, name in zip(takes, names, strict=False):
+            shutil.copyfile(paths[take.number], folder / name)
+        _picture(folder / TAKE, card.sample_rate, read_audio(folder / TAKE)[0][:, 0])
+        if len(reference):
+            waveform = quantizer.decode(reference)
+            write_audio(folder / REFERENCE, waveform, card.sample_rate)
+            _picture(folder / REFERENCE, card.sample_rate, waveform)
         write_json(
             folder / CARD,
             {
                 "stem": stem,
                 "model": model.digest,
                 "generation": config.model_dump(),
-                "precision": player.precision,
+                "precision": performance.player.precision,
                 "prime": prime.model_dump() if prime else None,
+                "takes": [
+                    {"file": name, **describe_take(take)} for take, name in zip(takes, names, strict=False)
+                ],
             },
         )
-        digest = digest_folder(folder, [TAKE, CARD])
+        digest = digest_folder(folder, [*names, CARD])
         return TakeRecord(
             digest=digest,
             folder=workspace.publish(folder, digest, stem),
@@ -104,45 +117,38 @@ def generate(
         )
 
 
-def choose_player(
-    shards: Path, network: "WaveNet", config: GenerationConfig, tell: Callable[[str], None]
-) -> "Player":
-    """How a network is played: as configured, in the fastest numbers that its held-out loss allows."""
-    from wavenet.generation import processor
-    from wavenet.generation.engine import Player
-    from wavenet.generation.precision import choose_precision
-    from wavenet.generation.sampling import Choice
-    from wavenet.training.windows import HeldoutWindows
+def _record(
+    scratch: Path,
+    label: str,
+    performance: Performance,
+    config: GenerationConfig,
+    quantizer: Quantizer,
+    sample_rate: int,
+) -> tuple["list[Take]", dict[int, Path]]:
+    """All takes, the best first, and the files of each by number; an earlier run's are gone on with."""
+    from wavenet.generation.recording import Recording, paths_under_way, state_of
 
-    player = Player(Choice(config.temperature, config.top_k, config.top_p), config.guidance, config.backend)
-    if config.backend == "reference":
-        return player
-    heldout = HeldoutWindows(shards, network.receptive_field, SCORED_LENGTH, network.form)
-    windows = next(heldout.batches(NUM_WINDOWS, NUM_WINDOWS))
-    chosen = choose_precision(network, windows.codes.numpy(), windows.condition, config.precision)
-    moved = ", ".join(
-        f"{name} moves the held-out loss by {nats:+.4f} nats" for name, nats in chosen.moved.items()
-    )
-    tell(f"{chosen.name}, {processor.describe()}{f'; {moved}' if moved else ''}")
-    return replace(player, precision=chosen.name)
+    scratch.mkdir(parents=True, exist_ok=True)
+    paths, state = paths_under_way(scratch / TAKE, config.takes), state_of(scratch / TAKE)
+    settings = {"precision": performance.player.precision, "context": digest_bytes(performance.context)}
+    recording = Recording(state, settings, paths, quantizer, sample_rate)
+    try:
+        recording.resume()
+    except WavebandError:  # there is none, or it was left by another machine: the key holds the rest
+        for path in scratch.iterdir():
+            path.unlink()
+        recording.begin(performance.context)
+    return record_takes(label, performance, recording), paths
+
+
+def _picture(sound: Path, sample_rate: int, waveform: NDArray[np.float32]) -> None:
+    plot_mel(waveform, sample_rate, picture_of(sound, MEL))
+    plot_onsets(waveform, sample_rate, picture_of(sound, ONSETS))
 
 
 def picture_of(sound: Path, ending: str) -> Path:
     """Where a picture of a sound lies: beside it."""
     return sound.with_name(sound.stem + ending)
-
-
-def _condition(
-    workspace: Workspace, shards: ShardsRecord, prime: Prime | None, network: "WaveNet", num_samples: int
-) -> "Condition | None":
-    """What the held-out track does from its prime on, for a network that is told such things."""
-    from wavenet.training.windows import continuation_condition
-
-    if prime is None:
-        return None
-    place = Place(prime.track_id, prime.start_sample)
-    folder = workspace.path(shards.folder)
-    return continuation_condition(folder, network.form, place, network.receptive_field, num_samples)
 
 
 def _prime(

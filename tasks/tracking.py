@@ -27,6 +27,7 @@ from wavenet.files import digest_json
 from wavenet.training.metrics import STEP, read_metrics
 
 EXPERIMENT = "waveband"
+INIT_FROM = "training.init_from"
 ROWS_A_BATCH = 100
 SECONDS_A_BATCH, LONGEST_WAIT = 2.0, 300.0
 RUN_URI = re.compile(r"runs:/(?P<run>\w+)/(?P<path>.+)")
@@ -311,27 +312,26 @@ def is_mlflow_uri(text: str) -> bool:
     return text.startswith(("models:", "runs:"))
 
 
-def download_weights(workspace: Workspace, uri: str, folder: Path) -> Path:
+def download_weights(workspace: Workspace, uri: str, folder: Path, option: str = INIT_FROM) -> Path:
     """Copy what models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/PATH names into a folder.
 
-    Returns where it lies there. Raises ConfigError where the URI is none of these, or MLflow knows nothing of
-    it or cannot be reached.
+    option: what a person asked with. Returns where it lies there. Raises ConfigError where the URI is none of
+    these, or MLflow knows nothing of it or cannot be reached.
     """
     if not (RUN_URI.fullmatch(uri) or VERSION_URI.fullmatch(uri)):
         raise ConfigError(
-            f"training.init_from={uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or "
-            "runs:/RUN_ID/model"
+            f"{option}={uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/model"
         )
     store = tracking_uri(workspace)
     if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists():
-        raise _not_there(uri, store, "there are no runs yet")
+        raise _not_there(f"{option}={uri}", store, "there are no runs yet")
     try:
         return _download(store, uri, folder)
     except Exception as error:  # each store of artifacts has its own kinds
         if getattr(error, "error_code", None) in NOT_THERE or isinstance(error, FileNotFoundError):
-            raise _not_there(uri, store, str(error)) from None
+            raise _not_there(f"{option}={uri}", store, str(error)) from None
         raise ConfigError(
-            f"training.init_from={uri}: MLflow at {store} cannot be reached ({error}); check "
+            f"{option}={uri}: MLflow at {store} cannot be reached ({error}); check "
             "MLFLOW_TRACKING_URI, or name a folder"
         ) from error
 
@@ -355,9 +355,9 @@ def _source_of_version(store: str, name: str, version: str | None, alias: str | 
     return client.get_model_version_download_uri(name, str(number))
 
 
-def _not_there(uri: str, store: str, reason: str) -> ConfigError:
+def _not_there(asked: str, store: str, reason: str) -> ConfigError:
     return ConfigError(
-        f"training.init_from={uri}: not found in MLflow at {store} ({reason}); `mlflow ui` shows what "
+        f"{asked}: not found in MLflow at {store} ({reason}); `mlflow ui` shows what "
         "there is, MLFLOW_TRACKING_URI says where"
     )
 

@@ -9,25 +9,26 @@ import shutil
 from pathlib import Path
 
 from tasks.records import WeightsRecord
-from tasks.tracking import download_weights, is_mlflow_uri
+from tasks.tracking import INIT_FROM, download_weights, is_mlflow_uri
 from tasks.workspace import Workspace
 from wavenet.errors import ConfigError
 from wavenet.files import digest_folder, new_folder
 from wavenet.model import CARD, WEIGHTS
 
 
-def take_weights(workspace: Workspace, asked: str) -> WeightsRecord:
+def take_weights(workspace: Workspace, asked: str, option: str = INIT_FROM) -> WeightsRecord:
     """The weights of a file, an exported model, a checkpoint, a training's folder, or an MLflow URI.
 
-    Raises ConfigError where nothing can be reached there, IncompatibleCheckpointError where it is no weights.
+    option: what a person asked with. Raises ConfigError where nothing can be reached there,
+    IncompatibleCheckpointError where it is no weights.
     """
     if is_mlflow_uri(asked):
         with new_folder(workspace.downloads, "weights") as folder:
-            return _keep(workspace, download_weights(workspace, asked, folder), asked)
+            return _keep(workspace, download_weights(workspace, asked, folder, option), asked)
     place = Path(os.path.expanduser(asked))
     if not place.exists():
         raise ConfigError(
-            f"training.init_from={asked}: there is no such file or folder ({place.absolute()}); name a "
+            f"{option}={asked}: there is no such file or folder ({place.absolute()}); name a "
             "folder or file of weights, or an MLflow URI, models:/NAME/VERSION or runs:/RUN_ID/model"
         )
     return _keep(workspace, place, asked)

@@ -262,8 +262,26 @@ class TrainingConfig(Section):
         return self
 
 
+class GuardsConfig(Section):
+    """What a take is watched for; in trouble, it is played again from the last good second."""
+
+    enabled: bool = True
+    restarts: int = Field(20, ge=0, le=1000, description="without getting on a second; then it is let go on")
+    fit: bool = Field(True, description="go by the music that was trained on, where it is at hand")
+    silence_db: float = Field(-60.0, ge=-200, le=0, description="of full scale, below which all is silence")
+    silence_seconds: float = Field(4.0, gt=0, description="of silence are trouble; above 8 not watched")
+    noise_db: float = Field(-30.0, ge=-200, le=0, description="of full scale, above which noise is trouble")
+    flatness: float = Field(0.6, ge=0, le=1, description="of a spectrum above which it is noise; 1: white")
+    clipped_share: float = Field(
+        0.05, ge=0, le=1, description="of a second's samples at the outermost levels"
+    )
+    repeated_seconds: float = Field(
+        3.0, gt=0, description="of one short loop are trouble; above 8 not watched"
+    )
+
+
 class GenerationConfig(Section):
-    """One stem's take."""
+    """One stem's takes."""
 
     seconds: float = Field(10.0, gt=0, le=3600)
     temperature: float = Field(1.0, gt=0, le=10, description="below 1 likely levels become likelier")
@@ -280,6 +298,15 @@ class GenerationConfig(Section):
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         "auto", description="of weights; auto: the fastest that moves the held-out loss by 0.001 nats at most"
     )
+    takes: int = Field(1, ge=1, le=64, description="played side by side, the best of which is the stem's")
+    keep: int = Field(1, ge=1, le=64, description="takes that are kept, the best ones")
+    guards: GuardsConfig = GuardsConfig()
+
+    @model_validator(mode="after")
+    def _check_takes(self) -> Self:
+        if self.keep > self.takes:
+            raise ValueError(f"keep is {self.keep}, of {self.takes} takes; raise takes or lower keep")
+        return self
 
 
 class MixConfig(Section):
@@ -369,7 +396,7 @@ class Config(Section):
         overrides = self.stems.get(stem, StemOverrides())
         merged = {}
         for name, section in STEM_SECTIONS.items():
-            values = {**getattr(self, name).model_dump(), **getattr(overrides, name)}
+            values = _merge(getattr(self, name).model_dump(), getattr(overrides, name))
             try:
                 merged[name] = section.model_validate(values)
             except ValidationError as error:

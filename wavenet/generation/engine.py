@@ -7,7 +7,7 @@ threads they run in. Played on from its own end, with the draws that were used p
 would have played.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -81,7 +81,8 @@ def generate_blocks(
     seed: int = 0,
     player: Player = PLAYER,
     block: int = BLOCK,
-    passed: int = 0,
+    passed: int | Sequence[int] = 0,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[Codes]:
     """Yield what the model plays after context, in blocks of codes, (streams, block) or fewer at the end.
 
@@ -89,9 +90,10 @@ def generate_blocks(
     stream is told, nothing if None; its frame_index is (streams, codes of the context + num_samples - 1): for
     each code but the last, the frame of the sample after it. The uniforms are those of
     `sampling.draw_uniforms(passed + num_samples, streams, seed)` after the first `passed`, which are of
-    samples that were played before and lie in context. Raises ConfigError on options that do not fit the
-    model, IncompatibleDataError on a context that is too short or a condition that does not fit; at once, not
-    at the first block.
+    samples that were played before and lie in context: as many of all streams, or a number for each. numbers:
+    which of the seed's streams they are; 0, 1, 2 ... if None. Raises ConfigError on options that do not fit
+    the model, IncompatibleDataError on a context that is too short or a condition that does not fit; at once,
+    not at the first block.
     """
     player.choice.check_model(model)
     _check_context(model, context)
@@ -99,9 +101,9 @@ def generate_blocks(
         check_condition(model, condition, len(context), context.shape[1] + num_samples - 1)
     start = _start_reference if player.backend == "reference" else _start_compiled
     advance = start(model, context, condition, player)
-    sources = make_sources(len(context), seed)
-    for source in sources:
-        source.random(passed)
+    streams = range(len(context)) if numbers is None else numbers
+    counts = [passed] * len(streams) if isinstance(passed, int) else passed
+    sources = make_sources(streams, seed, counts)
     return _advance_blocks(advance, sources, num_samples, block, code_dtype(model.quantization_channels))
 
 

@@ -4,6 +4,7 @@ The invariant: one uniform a sample and stream, drawn ahead, so that every way o
 makes the same choice from the same numbers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,12 +58,19 @@ PLAINLY = Choice()
 
 def draw_uniforms(num_samples: int, num_streams: int, seed: int) -> NDArray[np.float64]:
     """(num_samples, num_streams) in [0, 1). A stream's numbers do not depend on how many there are."""
-    return np.stack([source.random(num_samples) for source in make_sources(num_streams, seed)], axis=1)
+    return np.stack([source.random(num_samples) for source in make_sources(range(num_streams), seed)], axis=1)
 
 
-def make_sources(num_streams: int, seed: int) -> list[np.random.Generator]:
-    """What each stream's uniforms are drawn from, in order."""
-    return [np.random.default_rng([seed, stream]) for stream in range(num_streams)]
+def make_sources(
+    numbers: Sequence[int], seed: int, passed: Sequence[int] | None = None
+) -> list[np.random.Generator]:
+    """What the uniforms of these streams are drawn from. passed: draws of each to pass over."""
+    sources = []
+    for number, count in zip(numbers, passed or [0] * len(numbers), strict=True):
+        bits = np.random.PCG64([seed, number])
+        bits.advance(count)  # one step a uniform
+        sources.append(np.random.Generator(bits))
+    return sources
 
 
 def choose_next(

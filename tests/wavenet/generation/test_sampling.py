@@ -14,6 +14,7 @@ from wavenet.generation.sampling import (
     choose_logistic_codes,
     choose_next,
     draw_uniforms,
+    make_sources,
     narrow,
 )
 from wavenet.model.outputs import logistics_log_likelihood
@@ -151,3 +152,10 @@ def test_all_levels_may_be_chosen_unless_some_are_left_out():
     assert not Choice(temperature=0.5).narrows
     assert Choice(top_k=9).narrows
     assert Choice(top_p=0.99).narrows
+
+
+def test_draws_are_passed_over_and_not_made():
+    assert make_sources([3, 4], 1, [10**15, 0])[0].random() < 1  # at once
+    near = np.random.default_rng([1, 4])
+    near.random(1000)
+    assert make_sources([4], 1, [1000])[0].random() == near.random()

@@ -1,0 +1,314 @@
+"""Takes by themselves: a model in, audio files that are valid at any time out; ended, and gone on with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from tasks.generate import choose_primes
+from tasks.models import FoundModel, find_model, find_shards
+from tasks.playing import (
+    Performance,
+    choose_guard,
+    choose_player,
+    describe_take,
+    record_takes,
+    tell_heldout,
+    tell_nothing_but,
+)
+from tasks.progress import Progress, clock
+from tasks.records import Prime, ShardsRecord
+from tasks.tracking import flatten
+from tasks.workspace import Workspace
+from wavenet.audio.excerpt import read_excerpt
+from wavenet.audio.growing import check_suffix
+from wavenet.audio.mulaw import Codes
+from wavenet.audio.quantization import Quantizer
+from wavenet.config import GenerationConfig, load_config, num_generated_samples
+from wavenet.data.primes import Place, context_and_continuation
+from wavenet.data.shards.format import read_manifest
+from wavenet.errors import ConfigError, IncompatibleDataError
+from wavenet.files import digest_bytes, digest_folder, write_json
+from wavenet.model import CARD, WEIGHTS
+
+if TYPE_CHECKING:
+    from wavenet.generation.guarded import Take
+    from wavenet.generation.recording import Recording
+    from wavenet.model.saved import SavedModel
+    from wavenet.model.wavenet import WaveNet
+
+HELDOUT, SILENCE = "heldout", "silence"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks of takes, besides their settings.
+
+    prime: a file, HELDOUT or SILENCE; where None, held-out audio if it is at hand. start: second of the file
+    from which on it is heard; None: its end. keep_prime: the prime comes first in the files. shards: those
+    that go with the model, if they are not to be looked for.
+    """
+
+    prime: str | None = None
+    start: float | None = None
+    keep_prime: bool = False
+    labels: Mapping[str, str] | None = None
+    shards: str | None = None
+
+
+class KeptTake(BaseModel):
+    """A take that was kept, and what `describe_take` says of it."""
+
+    file: Path
+    take: int
+    incidents: list[dict[str, Any]]
+
+
+class GeneratedOutput(BaseModel):
+    """What `waveband generate` ends with, the best take first."""
+
+    stem: str
+    model: Path
+    sample_rate: int
+    seconds: float
+    precision: str
+    prime: dict[str, Any]
+    takes: list[KeptTake]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a take goes on from. codes: as many as the network hears; num_heard: of them, the last, that are
+    the prime's; told: how a person would name it; place: in held-out audio."""
+
+    codes: Codes
+    num_heard: int
+    told: dict[str, Any]
+    place: Prime | None = None
+
+
+def generate_takes(
+    model: str,
+    output: Path,
+    config: list[str],
+    overrides: list[str],
+    workspace: Path,
+    asked: Asked = Asked(),
+    resume: bool = False,
+    given: Mapping[str, Any] | None = None,
+) -> GeneratedOutput:
+    """Play takes of a model into files, without Prefect or MLflow.
+
+    model: as `find_model`. output: what the best take is called, .wav or .flac; a JSON file beside each says
+    how it was made. given: settings of generation, over all others. Raises ConfigError on what cannot be, and
+    where something is there already.
+    """
+    from wavenet.generation.recording import Recording, names_of, paths_under_way, state_of
+    from wavenet.model.saved import load_model  # torch takes seconds
+
+    check_suffix(output)
+    place = Workspace(root=workspace.resolve())
+    found = find_model(place, model)
+    network, card = load_model(found.folder)
+    settings = choose_settings(config, overrides, given or {}, card.stem)
+    shards = find_shards(place, found, asked.shards)
+    label, quantizer = f"generate {card.stem}", Quantizer(card.law, card.quantization_channels)
+    say = Progress(label, 1).say
+    context = choose_context(place, card, network, shards, settings, asked, quantizer)
+    say(f"goes on from {describe_context(context, card.sample_rate)}")
+    performance = perform(network, card, shards, settings, context, asked, quantizer, label)
+    recording = Recording(
+        state_of(output),
+        deciding_settings(found, settings, performance, context, asked),
+        paths_under_way(output, settings.takes),
+        quantizer,
+        card.sample_rate,
+        context.num_heard if asked.keep_prime else 0,
+    )
+    names = names_of(output, settings.keep)
+    begin_or_resume(recording, context, names, resume)
+    takes = record_takes(label, performance, recording)[: settings.keep]
+    made = GeneratedOutput(
+        stem=card.stem,
+        model=found.folder,
+        sample_rate=card.sample_rate,
+        seconds=performance.num_samples / card.sample_rate,
+        precision=performance.player.precision,
+        prime=context.told,
+        takes=[KeptTake(file=path, **describe_take(take)) for take, path in zip(takes, names, strict=True)],
+    )
+    leave_files(recording, takes, names, made, settings, found)
+    return made
+
+
+def choose_settings(
+    config: list[str], overrides: list[str], given: Mapping[str, Any], stem: str
+) -> GenerationConfig:
+    """Those of a stem, and over them what was given. Raises ConfigError."""
+    flags = [f"generation.{name}={value}" for name, value in given.items()]
+    settings = load_config(config, [*overrides, *flags])
+    chosen = {name: getattr(settings.generation, name) for name in given}
+    try:
+        return GenerationConfig.model_validate({**settings.for_stem(stem).generation.model_dump(), **chosen})
+    except ValidationError as error:
+        raise ConfigError(f"generation: {error.errors()[0]['msg']}") from None
+
+
+def perform(
+    network: "WaveNet",
+    card: "SavedModel",
+    shards: Any | None,
+    settings: GenerationConfig,
+    context: Context,
+    asked: Asked,
+    quantizer: Quantizer,
+    label: str,
+) -> Performance:
+    """All that decides what is played."""
+    labels = asked.labels or {}
+    if context.place and shards:
+        tell = tell_heldout(shards, network, context.place, labels)
+    else:
+        tell = tell_nothing_but(network, labels)
+    return Performance(
+        network=network,
+        player=choose_player(shards, network, settings, Progress(label, 1).say),
+        guard=choose_guard(settings.guards, quantizer, card.sample_rate, shards),
+        tell=tell,
+        context=context.codes,
+        num_samples=num_generated_samples(settings, card.sample_rate),
+        seed=settings.seed,
+    )
+
+
+def choose_context(
+    workspace: Workspace,
+    card: "SavedModel",
+    network: "WaveNet",
+    shards: Any | None,
+    settings: GenerationConfig,
+    asked: Asked,
+    quantizer: Quantizer,
+) -> Context:
+    """What takes go on from. Raises ConfigError where held-out audio is asked for and there is none."""
+    length = network.receptive_field
+    if shards is not None:
+        check_same_codes(card, shards)
+    if asked.prime not in (None, HELDOUT, SILENCE):
+        return read_prime(Path(asked.prime).expanduser(), card, length, asked.start, quantizer)
+    if asked.start is not None:
+        raise ConfigError("--prime-start is a second of a file; name one with --prime FILE")
+    if asked.prime == HELDOUT and shards is None:
+        raise ConfigError(
+            "--prime heldout: the shards that the model was trained on are not at hand; name them with "
+            "--shards"
+        )
+    if shards is not None and asked.prime != SILENCE and (settings.prime or asked.prime == HELDOUT):
+        num_samples = num_generated_samples(settings, card.sample_rate)
+        record = ShardsRecord(digest=card.shards_digest, folder=str(shards), stem=card.stem)
+        prime = choose_primes(workspace, {card.stem: record}, length, num_samples)[card.stem]
+        if prime is not None:
+            spot = Place(prime.track_id, prime.start_sample)
+            codes, _ = context_and_continuation(shards, spot, length, 0)
+            return Context(codes, length, {"heldout": prime.model_dump()}, prime)
+    silence = np.full(length, quantizer.silence_code, quantizer.dtype)
+    return Context(silence, 0, {SILENCE: True})
+
+
+def read_prime(
+    path: Path, card: "SavedModel", length: int, start: float | None, quantizer: Quantizer
+) -> Context:
+    """The last of a file, or what comes from a second on, as far as the network hears; silence before it."""
+    if not path.is_file():
+        raise ConfigError(f"--prime {path}: no such file; name one, or {HELDOUT} or {SILENCE}")
+    waveform = read_excerpt(path, card.sample_rate, length, start)
+    heard = quantizer.encode(waveform, 0)
+    silence = np.full(length - len(heard), quantizer.silence_code, quantizer.dtype)
+    told = {"file": path.name, "start": start, "digest": digest_bytes(heard.tobytes())}
+    return Context(np.concatenate([silence, heard]), len(heard), told)
+
+
+def check_same_codes(card: "SavedModel", shards: Any) -> None:
+    """Raises IncompatibleDataError where shards are of other codes than a model's."""
+    manifest = read_manifest(shards)
+    for name in ("sample_rate", "quantization_channels", "law"):
+        if getattr(manifest, name) != getattr(card, name):
+            raise IncompatibleDataError(
+                f"{shards}: has {name} {getattr(manifest, name)}, the model {getattr(card, name)}; name the "
+                "shards that it was trained on"
+            )
+
+
+def describe_context(context: Context, sample_rate: int) -> str:
+    """For people, with what had to be added."""
+    if not context.num_heard:
+        return "silence"
+    seconds = context.num_heard / sample_rate
+    padded = context.num_heard < len(context.codes)
+    short = (
+        f", silence before it: the network hears {len(context.codes) / sample_rate:.2f} s" if padded else ""
+    )
+    if context.place is not None:
+        second = clock(context.place.start_sample / sample_rate)
+        return f"{seconds:.2f} s of held-out audio, up to {second} of track {context.place.track_id[:8]}"
+    return f"{seconds:.2f} s of {context.told['file']}{short}"
+
+
+def deciding_settings(
+    found: FoundModel, settings: GenerationConfig, performance: Performance, context: Context, asked: Asked
+) -> dict[str, Any]:
+    """All that decides what the files hold, by the names that a person sets it by."""
+    return {
+        "model": digest_folder(found.folder, [WEIGHTS, CARD]),
+        **flatten({"generation": settings.model_dump(mode="json")}),
+        "precision": performance.player.precision,
+        "limits": str(performance.guard.limits) if performance.guard else None,
+        "prime": context.told,
+        "context": digest_bytes(context.codes.tobytes()),
+        "--keep-prime": asked.keep_prime,
+        "--label": dict(asked.labels or {}),
+    }
+
+
+def begin_or_resume(recording: "Recording", context: Context, names: list[Path], resume: bool) -> None:
+    """Open the files. Raises ConfigError where something would be lost, or nothing is there to resume."""
+    from wavenet.generation.recording import check_free
+
+    if resume:
+        recording.resume()
+        return
+    if recording.state.exists():
+        raise ConfigError(
+            f"{names[0]}: holds unfinished takes; go on with them by --resume, or delete "
+            f"{recording.state.name} and what lies beside it"
+        )
+    check_free([*names, *map(card_of, names)])
+    names[0].parent.mkdir(parents=True, exist_ok=True)
+    recording.begin(context.codes)
+
+
+def leave_files(
+    recording: "Recording",
+    takes: "list[Take]",
+    names: list[Path],
+    made: GeneratedOutput,
+    settings: GenerationConfig,
+    found: FoundModel,
+) -> None:
+    """Say beside each take how it was made, and give it its name."""
+    facts = {
+        **made.model_dump(mode="json", exclude={"takes", "model"}),
+        "model": digest_folder(found.folder, [WEIGHTS, CARD]),
+        "generation": settings.model_dump(mode="json"),
+    }
+    for one in made.takes:
+        write_json(card_of(one.file), {**facts, **one.model_dump(mode="json"), "file": one.file.name})
+    recording.name_files({take.number: path for take, path in zip(takes, names, strict=True)})
+
+
+def card_of(take: Path) -> Path:
+    """What says how a take was made: beside it."""
+    return take.with_name(f"{take.name}.json")
