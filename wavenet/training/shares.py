@@ -42,8 +42,8 @@ def add_gradients(
         return float(mean.detach()) * share, gradients
 
     total = 0.0
-    for mean, gradients in _pool(len(shares), num_threads // len(shares)).map(work, shares):
-        total += mean
+    for nats, gradients in _pool(len(shares), num_threads // len(shares)).map(work, shares):
+        total += nats
         for parameter, gradient in zip(trained, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
