@@ -1,9 +1,8 @@
 """The gated activation (WaveNet 2.3) and its derivative, on rows, in one pass over memory.
 
-`open_gates` and `close_gates` take any device and type; on a CPU they run compiled loops in float32, which a
-test holds to the torch lines beside them; bfloat16 is widened before and rounded after, which is faster than
-torch's functions of it. Knows nothing of layers. The invariant: gates are left open, filter and gate already
-squashed, since that is all that the derivative needs.
+`open_gates` and `close_gates` take any device and type; on a CPU they run compiled loops in float32 and
+bfloat16, which a test holds to the torch lines beside them. Knows nothing of layers. The invariant: gates are
+left open, filter and gate already squashed, since that is all that the derivative needs.
 """
 
 import numpy as np
@@ -21,9 +20,7 @@ def open_gates(gates: Tensor, mask: Tensor | None, activated: Tensor) -> None:
     if _compiled(gates):
         from wavenet.model.gate_loops import squash_and_multiply
 
-        opened, products = gates.float(), _widened(activated)
-        squash_and_multiply(opened.numpy(), _factors(mask, activated), products.numpy())
-        _narrow((opened, gates), (products, activated))
+        squash_and_multiply(_values(gates), _factors(mask, activated), _values(activated))
         return
     filtered, gate = gates.chunk(2, dim=1)
     torch.mul(torch.tanh_(filtered), torch.sigmoid_(gate), out=activated)
@@ -41,10 +38,8 @@ def close_gates(
     if _compiled(gates):
         from wavenet.model.gate_loops import differentiate
 
-        products, slopes = _widened(activated), _widened(d_gates)
-        opened, given, factors = gates.float(), d_activated.float(), _factors(mask, activated)
-        differentiate(opened.numpy(), factors, given.numpy(), products.numpy(), slopes.numpy())
-        _narrow((products, activated), (slopes, d_gates))
+        factors, rest = _factors(mask, activated), map(_values, (d_activated, activated, d_gates))
+        differentiate(_values(gates), factors, *rest)
         return
     filtered, gate = gates.chunk(2, dim=1)
     _apply(mask, d_activated)
@@ -56,19 +51,12 @@ def close_gates(
 
 
 def _compiled(gates: Tensor) -> bool:
-    return gates.device.type == "cpu"
+    return gates.device.type == "cpu" and gates.dtype in (torch.float32, torch.bfloat16)
 
 
-def _widened(rows: Tensor) -> Tensor:
-    """Room for rows in float32: themselves if they are."""
-    return rows if rows.dtype == torch.float32 else torch.empty(rows.shape)
-
-
-def _narrow(*pairs: tuple[Tensor, Tensor]) -> None:
-    """Round what was computed to where it is kept, unless that is one memory."""
-    for computed, kept in pairs:
-        if computed is not kept:
-            kept.copy_(computed)
+def _values(rows: Tensor) -> NDArray:
+    """The memory of rows as `gate_loops` takes it."""
+    return (rows if rows.dtype == torch.float32 else rows.view(torch.int16)).numpy()
 
 
 def _factors(mask: Tensor | None, activated: Tensor) -> NDArray[np.float32]:
