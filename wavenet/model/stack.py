@@ -15,6 +15,7 @@ Knows nothing of embeddings, heads or losses. The invariant: outputs and gradien
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -108,13 +109,15 @@ class _Stack(torch.autograd.Function):
         weights, (told, shape, index, masks) = StackWeights(*arguments[:4]), arguments[4:]
         layers, width = len(shape.dilations), weights.skip.shape[2]
         skips = x.new_zeros(shape.num_scored, width * (layers if shape.concat else 1))
-        inputs, gates = [x], []
+        counts = _count_outputs(len(x), weights, shape)
+        streams = x.new_empty(sum(counts[:-1]), x.shape[1])
+        gates = x.new_empty(sum(counts), weights.dilated.shape[3])
+        inputs, opened = [x, *streams.split(counts[:-1])], gates.split(counts)
         for i in range(layers):
             mine = skips[:, i * width : (i + 1) * width] if shape.concat else skips
-            outputs, opened = _run_layer(i, inputs[-1], weights, shape, told, index, masks, mine)
-            inputs.append(outputs)
-            gates.append(opened)
-        ctx.save_for_backward(*weights, told, index, masks, *inputs[:-1], *gates)
+            outputs = inputs[i + 1] if i + 1 < layers else None
+            _run_layer(i, inputs[i], weights, shape, told, index, masks, mine, opened[i], outputs)
+        ctx.save_for_backward(*weights, told, index, masks, x, streams, gates)
         ctx.shape = shape
         return skips
 
@@ -122,15 +125,17 @@ class _Stack(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         shape, layers = ctx.shape, len(ctx.shape.dilations)
         weights, (told, index, masks) = StackWeights(*ctx.saved_tensors[:4]), ctx.saved_tensors[4:7]
-        inputs, gates = ctx.saved_tensors[7 : 7 + layers], ctx.saved_tensors[7 + layers :]
+        x, streams, gates = ctx.saved_tensors[7:]
+        counts = _count_outputs(len(x), weights, shape)
+        inputs, opened = [x, *streams.split(counts[:-1])], gates.split(counts)
         (d_skips,), width = gradients, weights.skip.shape[2]
         d_weights = StackWeights(*(torch.zeros_like(weight) for weight in weights))
         d_told = None if told is None else torch.zeros_like(told)
-        d_stream = torch.zeros_like(inputs[0])
+        d_stream = torch.zeros_like(x)
         for i in reversed(range(layers)):
             mine = d_skips[:, i * width : (i + 1) * width] if shape.concat else d_skips
             _return_through_layer(
-                i, inputs[i], gates[i], weights, shape, index, masks, mine, d_stream, d_weights, d_told
+                i, inputs[i], opened[i], weights, shape, index, masks, mine, d_stream, d_weights, d_told
             )
         return d_stream, *d_weights, d_told, None, None, None
 
@@ -144,15 +149,14 @@ def _run_layer(
     index: Tensor | None,
     masks: Tensor | None,
     skips: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """The next layer's input and the open gates; what this layer says is added to skips."""
-    width, last = weights.residual.shape[1], i + 1 == len(shape.dilations)
-    num_outputs = len(x) - (weights.dilated.shape[1] - 1) * shape.dilations[i] * shape.batch
-    gates = x.new_empty(num_outputs, 2 * width)
-    outputs = x.new_empty(0 if last else num_outputs, x.shape[1])
-    step = _chunk_rows(shape, width, num_outputs, x)
+    gates: Tensor,
+    outputs: Tensor | None,
+) -> None:
+    """Fill the open gates and, unless it is the last, the next layer's input; add what is said to skips."""
+    width = weights.residual.shape[1]
+    step = _chunk_rows(shape, width, len(gates), x)
     room = x.new_empty(step, width)
-    for rows in _chunks(num_outputs, step, i, weights, shape):
+    for rows in _chunks(len(gates), step, i, weights, shape):
         z, activated = gates[rows.start : rows.end], room[: len(rows)]
         torch.addmm(weights.dilated_bias[i], rows.newest(x), weights.dilated[i, -1], out=z)
         for tap in range(rows.taps - 1):
@@ -160,10 +164,9 @@ def _run_layer(
         if told is not None and index is not None:
             z.add_(told[i].index_select(0, rows.at_end(index)))
         open_gates(z, None if masks is None else masks[i], activated)
-        if not last:
+        if outputs is not None:
             torch.addmm(rows.newest(x), activated, weights.residual[i], out=outputs[rows.start : rows.end])
         rows.scored(skips).addmm_(activated[rows.unscored :], weights.skip[i])
-    return outputs, gates
 
 
 def _return_through_layer(
@@ -208,6 +211,13 @@ def _return_through_layer(
         for tap in range(rows.taps):
             d_weights.dilated[i, tap].addmm_(rows.tap(x, tap).t(), dz)
             rows.tap(d_x, tap).addmm_(dz, weights.dilated[i, tap].t())
+
+
+def _count_outputs(num_rows: int, weights: StackWeights, shape: StackShape) -> list[int]:
+    """Rows of each layer's outputs. All layers' are kept in one piece of memory: many pieces of two threads,
+    come and gone in turns, would leave holes between them."""
+    reach = (weights.dilated.shape[1] - 1) * shape.batch
+    return [num_rows - reach * dilations for dilations in accumulate(shape.dilations)]
 
 
 def _chunks(num_outputs: int, step: int, i: int, weights: StackWeights, shape: StackShape) -> Iterator[Rows]:

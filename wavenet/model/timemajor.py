@@ -81,15 +81,13 @@ def _with_skip_biases(model: WaveNet, skips: Tensor) -> Tensor:
     if not model.config.bias:
         return skips
     biases = torch.stack([_bias(layer.skip) for layer in model.layers])
-    return skips + (biases.flatten() if model.config.skip == "concat" else biases.sum(0)).to(skips.dtype)
+    return skips.add_((biases.flatten() if model.config.skip == "concat" else biases.sum(0)).to(skips.dtype))
 
 
 def _head(model: WaveNet, x: Tensor) -> Tensor:
+    """Logits of skips, which are overwritten: of all matrices these are the largest."""
     for layer in (model.head.hidden, model.head.logits):
         weight = layer.weight[:, :, 0].t().to(x.dtype)
-        x = (
-            F.relu(x) @ weight
-            if layer.bias is None
-            else torch.addmm(layer.bias.to(x.dtype), F.relu(x), weight)
-        )
+        x = F.relu_(x)
+        x = x @ weight if layer.bias is None else torch.addmm(layer.bias.to(x.dtype), x, weight)
     return x

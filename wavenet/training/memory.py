@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 
 # mallopt's numbers of glibc's malloc.h
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 NEVER_TRIM = -1
 LARGEST = 2**31 - 1
 
@@ -16,15 +16,16 @@ LARGEST = 2**31 - 1
 def keep_memory() -> bool:
     """Tell glibc to give no memory back to the system; True if it took that. No effect elsewhere.
 
-    Buffers above 32 MiB are mapped by each step anew otherwise, and their pages faulted in one by one. For
+    Buffers above 32 MiB are mapped by each step anew otherwise, and their pages faulted in one by one; and
+    each thread has an arena of its own, in heaps of 64 MiB whose ends are too short for the next buffer. For
     the whole process, from now on, mallopt(3); what is resident is then what it was at its peak.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library, or none that can be asked
         return False
-    answers = mallopt(MMAP_THRESHOLD, LARGEST), mallopt(TRIM_THRESHOLD, NEVER_TRIM)
-    return answers == (1, 1)
+    answers = [mallopt(MMAP_THRESHOLD, LARGEST), mallopt(TRIM_THRESHOLD, NEVER_TRIM), mallopt(ARENA_MAX, 1)]
+    return all(answer == 1 for answer in answers)
 
 
 def peak_memory() -> int:
