@@ -4,9 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+from prefect.states import State
 
 from tasks import generate as generating
 from tasks.generate import CARD, REFERENCE, TAKE, choose_primes, generate
+from tasks.ranges import likelihood, prints, ranges
 from tasks.records import ModelRecord, ShardsRecord
 from tasks.workspace import Workspace
 from tests.flows.test_generating import save_variant
@@ -25,6 +27,12 @@ GUARDS = GuardsConfig(fit=False, flatness=1, clipped_share=0.043)
 CONFIG = GenerationConfig(seconds=12, precision="fp32", takes=3, keep=2, guards=GUARDS)
 
 
+def measure(task, **inputs):
+    """A task's record, whether it was there already or not."""
+    made = task.fn(**inputs)
+    return made.data if isinstance(made, State) else made
+
+
 @pytest.fixture
 def play(shard_folder, tmp_path):
     """Run the task on random weights and real shards, in a workspace by name."""
@@ -40,8 +48,16 @@ def play(shard_folder, tmp_path):
         shards = ShardsRecord(digest=read_manifest(shard_folder).digest, folder="shards", stem="drums")
         field = make_variant("paper").receptive_field
         prime = choose_primes(place, {"drums": shards}, field, round(config.seconds * RATE))["drums"]
+        stem = {"workspace": place, "stem": "drums"}
         made = generate.fn(
-            workspace=place, stem="drums", model=model, shards=shards, prime=prime, config=config
+            **stem,
+            model=model,
+            shards=shards,
+            prime=prime,
+            config=config,
+            ranges=measure(ranges, **stem, shards=shards),
+            prints=measure(prints, **stem, shards=shards),
+            likelihood=measure(likelihood, **stem, shards=shards, model=model.weights),
         )
         return made, place.path(made.folder)
 
