@@ -355,7 +355,7 @@ def leave_files(
     settings: GenerationConfig,
     found: FoundModel,
 ) -> None:
-    """Say beside takes how they were made and how all of them score, and give those that are kept their names."""
+    """Say beside takes how they were made and how they score, and give those that are kept their names."""
     facts = {
         **made.model_dump(mode="json", include={"stem", "sample_rate", "seconds", "precision", "prime"}),
         "model": digest_folder(found.folder, [WEIGHTS, CARD]),

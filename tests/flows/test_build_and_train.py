@@ -11,6 +11,7 @@ import soundfile
 from flows.prepare import prepare_shards
 from tasks.workspace import Workspace
 from wavenet.data.shards.format import read_manifest
+from wavenet.evaluation.take_scores import read_scores, scores_of
 
 INGESTS = {f"{task}-song {number}" for task in ("ingest", "examine") for number in range(3)}
 DRUMS = {"train-drums", "likelihood-drums", "generate-drums"}
@@ -38,6 +39,16 @@ def test_figures_stand_beside_all_baselines(first_run):
         assert bits["uniform"] == 6.0
         assert 0 < bits["order4"] < bits["order2"] + 1 < bits["unigram"] + 2 < 8.5
         assert 0 < bits["heldout"] < 8
+
+
+def test_takes_are_scored_and_the_scores_lie_beside_the_stems_and_on_the_page(first_run):
+    page = first_run.output.report.read_text()
+    assert page.count("Takes, the best first") == 2
+    for stem, path in first_run.output.stems.items():
+        (score,) = read_scores(scores_of(path)).takes
+        assert (score.take, score.file) == (1, f"{stem}.wav")
+        assert first_run.badness[stem] == score.badness
+        assert f"<bdi>{score.badness:.2f}</bdi>" in page
 
 
 def test_a_folder_of_finished_tracks_becomes_one_stem(run, tmp_path, write_tone):

@@ -17,6 +17,7 @@ from tests.wavenet.model.variants import make_variant
 from wavenet.audio.io import read_audio
 from wavenet.config import GenerationConfig, GuardsConfig
 from wavenet.data.shards.format import read_manifest
+from wavenet.evaluation.take_scores import SCORES, read_scores
 from wavenet.files import digest_folder, read_json
 from wavenet.generation import recording
 from wavenet.generation.recording import Recording
@@ -74,6 +75,28 @@ def test_the_best_take_is_the_stems_and_others_that_are_kept_lie_beside_it(play)
     assert not np.array_equal(first, second)
     assert (folder / REFERENCE).is_file()
     assert len(list(folder.glob("*.wav"))) == 3
+
+
+def test_all_takes_are_scored_and_the_best_is_the_stems(play):
+    made, folder = play()
+    scores = read_scores(folder / SCORES)
+    assert [one.file for one in scores.takes] == [TAKE, "take-2.wav", None]
+    kept = [one["take"] for one in read_json(folder / CARD)["takes"]]
+    assert [one.take for one in scores.takes[:2]] == kept
+    places = [(-(one.let_go_seconds or np.inf), one.badness) for one in scores.takes]
+    assert places == sorted(places)
+    assert made.badness == scores.takes[0].badness
+    assert made.lasts
+
+
+def test_a_take_that_cannot_be_scored_is_kept_and_scored_by_the_next_run(play, monkeypatch):
+    monkeypatch.setattr(generating, "load_judge", None)
+    made, folder = play()
+    assert (folder / TAKE).is_file()
+    assert (made.badness, made.lasts) == (None, False)
+    monkeypatch.undo()
+    again, folder = play()
+    assert again.badness == read_scores(folder / SCORES).takes[0].badness
 
 
 def test_an_interrupted_task_goes_on_and_ends_with_the_same_digest(play, monkeypatch):
