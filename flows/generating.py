@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -329,7 +330,8 @@ def rank(
     if recording.names is not None or shards is None:
         return Ranking(order_takes(takes), None, NO_SHARDS if shards is None else ENDED_UNSCORED)
     files = [path.name for path in names]
-    return rank_takes(takes, performance, recording, files, lambda: make_judge(workspace, found, shards))
+    judge = partial(make_judge, workspace, found, shards)
+    return rank_takes(found.stem, takes, performance, recording, files, judge)
 
 
 def make_judge(workspace: Workspace, found: FoundModel, shards: Any) -> TakeJudge:

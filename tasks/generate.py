@@ -1,6 +1,7 @@
 """Generation: from a stem's model to its takes."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,11 +104,12 @@ def generate(
     with workspace.new_folder("takes") as folder:
         names = [path.name for path in names_of(folder / TAKE, config.keep)]
         ranking = rank_takes(
+            stem,
             takes,
             performance,
             recording,
             names,
-            lambda: load_judge(workspace, shards, ranges, prints, likelihood),
+            partial(load_judge, workspace, shards, ranges, prints, likelihood),
         )
         if ranking.unscored:
             say(f"ranked by the guards alone, scores failed: {ranking.unscored}")

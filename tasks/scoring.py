@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.playing import Performance
+from tasks.progress import Progress
 from wavenet.audio.growing import read_samples
 from wavenet.evaluation.take_judge import Piece, TakeJudge, spread_pieces
 from wavenet.evaluation.take_scores import RankedTake, Scores, TakeScore
@@ -32,6 +33,7 @@ class Ranking:
 
 
 def rank_takes(
+    stem: str,
     takes: "Sequence[Take]",
     performance: Performance,
     recording: "Recording",
@@ -44,7 +46,10 @@ def rank_takes(
     """
     try:
         judge = make_judge()
-        scores = {take.number: score_take(take, performance, recording, judge) for take in takes}
+        progress, scores = Progress(f"score {stem}", len(takes)), {}
+        for take in takes:
+            scores[take.number] = score_take(take, performance, recording, judge)
+            progress.advance()
     except Exception as error:  # whatever it is, what was played for hours is not lost for it
         return Ranking(order_takes(takes), None, f"{type(error).__name__}: {error}")
     ranked = order_takes(takes, scores)

@@ -98,7 +98,7 @@ def test_all_takes_are_told_of_those_that_are_kept_by_name(record, performance, 
     silence = np.zeros(5 * RATE, np.float32)
     recording = record(silence, play(3, 5.0), play(4, 5.0))
     takes = list(recording.takes.values())
-    ranking = rank_takes(takes, performance, recording, ["a.wav", "a-2.wav"], make_judge)
+    ranking = rank_takes("keys", takes, performance, recording, ["a.wav", "a-2.wav"], make_judge)
     assert ranking.takes[-1].number == 0
     told = ranking.scores.takes
     assert [one.take for one in told] == [take.number + 1 for take in ranking.takes]
@@ -121,10 +121,10 @@ def test_takes_that_cannot_be_scored_are_ranked_by_the_guards_and_it_is_said_why
         raise OSError("no space left")
 
     by_guards = [takes[1], takes[0]]
-    assert rank_takes(takes, performance, recording, ["a.wav"], fail) == Ranking(
+    assert rank_takes("keys", takes, performance, recording, ["a.wav"], fail) == Ranking(
         by_guards, None, "OSError: no space left"
     )
     recording.paths[1].write_bytes(b"")
-    ranking = rank_takes(takes, performance, recording, ["a.wav"], make_judge)
+    ranking = rank_takes("keys", takes, performance, recording, ["a.wav"], make_judge)
     assert (ranking.takes, ranking.scores) == (by_guards, None)
     assert "1-0.wav: cannot be read" in ranking.unscored

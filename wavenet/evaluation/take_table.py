@@ -76,12 +76,10 @@ def _row(one: RankedTake) -> list[str]:
 
 
 def describe_trouble(one: RankedTake) -> str:
-    """What the guards did, in a few words."""
-    again = f"begun again {one.restarts} times" if one.restarts != 1 else "begun again once"
-    if one.let_go_seconds is None:
-        return again if one.restarts else "none"
-    let_go = f"let go on at {format_number(one.let_go_seconds, 1)} s"
-    return f"{again}, {let_go}" if one.restarts else let_go
+    """What the guards did, in a few words: of one that was let go on in trouble, from when on."""
+    if one.let_go_seconds is not None:
+        return f"let go on at {format_number(one.let_go_seconds, 1)} s"
+    return f"{one.restarts} restart{'s' if one.restarts != 1 else ''}" if one.restarts else "none"
 
 
 def _cell(figure: FigureScore | None, name: str) -> str:
