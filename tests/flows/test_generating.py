@@ -330,6 +330,14 @@ def test_what_was_measured_once_scores_the_next_takes(scored, model, shard_folde
     assert made.scores.takes[0].badness == made.takes[0].badness
 
 
+def test_model_and_shards_may_be_named_from_here(generate, shard_folder, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained.root / "store")
+    made = generate(model="models/drums-1", shards="shards/drums")
+    assert HELDOUT in made.prime
+    assert made.unscored is None
+    assert made.model == trained.root / "store" / "models" / "drums-1"
+
+
 def test_takes_that_cannot_be_scored_are_kept_and_it_is_told_why(
     generate, shard_folder, tmp_path, monkeypatch
 ):
