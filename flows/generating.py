@@ -363,8 +363,10 @@ def leave_files(
         "model": digest_folder(found.folder, [WEIGHTS, CARD]),
         "generation": settings.model_dump(mode="json"),
     }
-    if made.scores and made.scores_file:
-        write_scores(made.scores_file, made.scores)
+    if made.scores:
+        write_scores(scores_of(names[0]), made.scores)
+    else:  # there may be those of an attempt that was ended before files had their names
+        scores_of(names[0]).unlink(missing_ok=True)
     for one in made.takes:
         write_json(card_of(one.file), {**facts, **one.model_dump(mode="json"), "file": one.file.name})
     recording.name_files({take.number: path for take, path in zip(takes, names, strict=False)})

@@ -101,19 +101,13 @@ def generate(
     )
     recording = _open_recording(scratch, performance, config, quantizer, card.sample_rate)
     takes = record_takes(label, performance, recording)
+    names = [path.name for path in names_of(Path(TAKE), config.keep)]
+    make_judge = partial(load_judge, workspace, shards, ranges, prints, likelihood)
+    ranking = rank_takes(stem, takes, performance, recording, names, make_judge)
+    takes, scores = ranking.takes, ranking.scores
+    if ranking.unscored:
+        say(f"ranked by the guards alone, scoring failed: {ranking.unscored}")
     with workspace.new_folder("takes") as folder:
-        names = [path.name for path in names_of(folder / TAKE, config.keep)]
-        ranking = rank_takes(
-            stem,
-            takes,
-            performance,
-            recording,
-            names,
-            partial(load_judge, workspace, shards, ranges, prints, likelihood),
-        )
-        if ranking.unscored:
-            say(f"ranked by the guards alone, scores failed: {ranking.unscored}")
-        takes, scores = ranking.takes, ranking.scores
         for take, name in zip(takes, names, strict=False):
             shutil.copyfile(recording.paths[take.number], folder / name)
         _picture(folder / TAKE, card.sample_rate, read_audio(folder / TAKE)[0][:, 0])
