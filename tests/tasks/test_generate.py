@@ -90,7 +90,7 @@ def test_all_takes_are_scored_and_the_best_is_the_stems(play):
 
 
 def test_a_take_that_cannot_be_scored_is_kept_and_scored_by_the_next_run(play, monkeypatch):
-    monkeypatch.setattr(generating, "load_judge", None)
+    monkeypatch.setattr(generating, "load_judge", lambda *_: (_ for _ in ()).throw(OSError("no space")))
     made, folder = play()
     assert (folder / TAKE).is_file()
     assert (made.badness, made.lasts) == (None, False)
