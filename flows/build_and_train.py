@@ -18,7 +18,18 @@ from tasks.mix import mix
 from tasks.plan import BandPlan
 from tasks.progress import clock
 from tasks.publish import Output, StemRecords, publish_output
-from tasks.records import BaselinesRecord, ModelRecord, Prime, ShardsRecord, TakeRecord, WeightsRecord
+from tasks.ranges import likelihood, prints, ranges
+from tasks.records import (
+    BaselinesRecord,
+    LikelihoodRecord,
+    ModelRecord,
+    Prime,
+    PrintsRecord,
+    RangesRecord,
+    ShardsRecord,
+    TakeRecord,
+    WeightsRecord,
+)
 from tasks.splits import remember_splits
 from tasks.tracking import PipelineTracker, flatten, tracked_run
 from tasks.train import train
@@ -31,10 +42,14 @@ from wavenet.errors import ConfigError
 
 
 class PipelineResult(BaseModel):
-    """What a run ends with; `figures` holds bits per sample: heldout, and those of `Baselines`."""
+    """What a run ends with; `figures` holds bits per sample: heldout, and those of `Baselines`.
+
+    badness: of each stem's take, as `TakeScore`; None where it could not be scored.
+    """
 
     output: Output
     figures: dict[str, dict[str, float]]
+    badness: dict[str, float | None]
     set_aside: list[tuple[str, str]]
     ran: list[str]
     cached: list[str]
@@ -72,13 +87,19 @@ def build_and_train(
         tell_plan(place, shard_sets, plan)
         primes = find_primes(place, shard_sets, settings)
         beside = measure_stems(place, shard_sets, settings, ledger)
+        known = measure_training(place, shard_sets, ledger)
         band = {}
         for stem, shard_set in shard_sets.items():
             again = stem in retrain
             model = train_stem(
                 place, stem, shard_set, beside[stem], settings, weights, tracker, ledger, again
             )
-            take = generate_stem(place, stem, model, shard_set, primes[stem], settings, ledger, again)
+            heldout = ledger.call(
+                likelihood, workspace=place, stem=stem, model=model.weights, shards=shard_set
+            )
+            take = generate_stem(
+                place, stem, model, shard_set, primes[stem], settings, (*known[stem], heldout), ledger, again
+            )
             tracker.log_take(place, stem, take)
             band[stem] = StemRecords(shards=shard_set, baselines=beside[stem], model=model, take=take)
         takes = {stem: records.take for stem, records in band.items()}
@@ -90,6 +111,7 @@ def build_and_train(
     return PipelineResult(
         output=output,
         figures={stem: bits_per_sample(records) for stem, records in band.items()},
+        badness={stem: records.take.badness for stem, records in band.items()},
         set_aside=plan.dropped,
         ran=ledger.ran,
         cached=ledger.cached,
@@ -148,6 +170,15 @@ def measure_stems(
     return dict(zip(shard_sets, ledger.call_all("baselines", baselines, calls), strict=True))
 
 
+def measure_training(
+    place: Workspace, shard_sets: dict[str, ShardsRecord], ledger: Ledger
+) -> dict[str, tuple[RangesRecord, PrintsRecord]]:
+    """How each stem's training audio sounds, and its fingerprints: what takes are scored against."""
+    calls = [{"workspace": place, "stem": stem, "shards": record} for stem, record in shard_sets.items()]
+    measured = ledger.call_all("ranges", ranges, calls), ledger.call_all("prints", prints, calls)
+    return dict(zip(shard_sets, zip(*measured, strict=True), strict=True))
+
+
 def train_stem(
     place: Workspace,
     stem: str,
@@ -186,10 +217,12 @@ def generate_stem(
     shard_set: ShardsRecord,
     prime: Prime | None,
     settings: Config,
+    measured: tuple[RangesRecord, PrintsRecord, LikelihoodRecord],
     ledger: Ledger,
     again: bool,
 ) -> TakeRecord:
-    """One stem's take."""
+    """One stem's take. measured: what it is scored against."""
+    known, training, heldout = measured
     return ledger.call(
         generate,
         workspace=place,
@@ -198,6 +231,9 @@ def generate_stem(
         shards=shard_set,
         prime=prime,
         config=settings.for_stem(stem).generation,
+        ranges=known,
+        prints=training,
+        likelihood=heldout,
         refresh=again,
     )
 

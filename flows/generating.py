@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from flows.ledger import DirectLedger
 from tasks.generate import choose_primes
 from tasks.models import FoundModel, find_model, find_shards
 from tasks.playing import (
@@ -20,7 +22,9 @@ from tasks.playing import (
     tell_nothing_but,
 )
 from tasks.progress import Progress, clock
-from tasks.records import Prime, ShardsRecord
+from tasks.ranges import likelihood, load_judge, prints, ranges
+from tasks.records import Prime, ShardsRecord, WeightsRecord
+from tasks.scoring import Ranking, order_takes, rank_again, rank_takes
 from tasks.tracking import flatten
 from tasks.workspace import Workspace
 from wavenet.audio.excerpt import read_excerpt
@@ -31,6 +35,8 @@ from wavenet.config import GenerationConfig, load_config, num_generated_samples
 from wavenet.data.primes import Place, context_and_continuation
 from wavenet.data.shards.format import read_manifest
 from wavenet.errors import ConfigError, IncompatibleDataError
+from wavenet.evaluation.take_judge import TakeJudge
+from wavenet.evaluation.take_scores import Scores, read_scores, scores_of, write_scores
 from wavenet.files import digest_bytes, digest_folder, write_json
 from wavenet.model import CARD, WEIGHTS
 
@@ -41,6 +47,9 @@ if TYPE_CHECKING:
     from wavenet.model.wavenet import WaveNet
 
 HELDOUT, SILENCE = "heldout", "silence"
+NO_SHARDS = "the shards that the model was trained on are not at hand; name them with --shards"
+ENDED_UNSCORED = "it failed before this was ended and gone on with"
+"""Why takes have no scores."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +69,19 @@ class Asked:
 
 
 class KeptTake(BaseModel):
-    """A take that was kept, and what `describe_take` says of it."""
+    """A take that was kept, what `describe_take` says of it, and how bad it is where that is known."""
 
     file: Path
     take: int
     incidents: list[dict[str, Any]]
+    badness: float | None
 
 
 class GeneratedOutput(BaseModel):
-    """What `waveband generate` ends with, the best take first."""
+    """What `waveband generate` ends with, the best take first.
+
+    scores: of all takes, kept or not, which lie in scores_file, too; unscored: why there are none.
+    """
 
     stem: str
     model: Path
@@ -77,6 +90,9 @@ class GeneratedOutput(BaseModel):
     precision: str
     prime: dict[str, Any]
     takes: list[KeptTake]
+    scores: Scores | None
+    scores_file: Path | None
+    unscored: str | None
 
 
 @dataclass(frozen=True)
@@ -130,7 +146,10 @@ def generate_takes(
     )
     names = names_of(output, settings.keep)
     begin_or_resume(recording, context, names, resume)
-    takes = record_takes(label, performance, recording)[: settings.keep]
+    takes = record_takes(label, performance, recording)
+    ranking = rank(takes, performance, recording, names, place, found, shards)
+    takes, scores = ranking.takes, ranking.scores
+    bad = {one.take: one.badness for one in scores.takes} if scores else {}
     made = GeneratedOutput(
         stem=card.stem,
         model=found.folder,
@@ -138,7 +157,13 @@ def generate_takes(
         seconds=performance.num_samples / card.sample_rate,
         precision=performance.player.precision,
         prime=context.told,
-        takes=[KeptTake(file=path, **describe_take(take)) for take, path in zip(takes, names, strict=True)],
+        takes=[
+            KeptTake(file=path, **describe_take(take), badness=bad.get(take.number + 1))
+            for take, path in zip(takes, names, strict=False)
+        ],
+        scores=scores,
+        scores_file=scores_of(output) if scores else None,
+        unscored=ranking.unscored,
     )
     leave_files(recording, takes, names, made, settings, found)
     return made
@@ -285,9 +310,43 @@ def begin_or_resume(recording: "Recording", context: Context, names: list[Path],
             f"{names[0]}: holds unfinished takes; go on with them by --resume, or delete "
             f"{recording.state.name} and what lies beside it"
         )
-    check_free([*names, *map(card_of, names)])
+    check_free([*names, *map(card_of, names), scores_of(names[0])])
     names[0].parent.mkdir(parents=True, exist_ok=True)
     recording.begin(context.codes)
+
+
+def rank(
+    takes: "list[Take]",
+    performance: Performance,
+    recording: "Recording",
+    names: list[Path],
+    workspace: Workspace,
+    found: FoundModel,
+    shards: Any | None,
+) -> Ranking:
+    """Takes by their scores, where shards are at hand; as it was, where some have their names already."""
+    if recording.names is not None and (scores := read_scores(scores_of(names[0]))):
+        return rank_again(takes, scores)
+    if recording.names is not None or shards is None:
+        return Ranking(order_takes(takes), None, NO_SHARDS if shards is None else ENDED_UNSCORED)
+    files = [path.name for path in names]
+    judge = partial(make_judge, workspace, found, shards)
+    return rank_takes(found.stem, takes, performance, recording, files, judge)
+
+
+def make_judge(workspace: Workspace, found: FoundModel, shards: Any) -> TakeJudge:
+    """What takes of a model are scored against, measured once and kept in the workspace."""
+    ledger, digest = DirectLedger(), digest_folder(found.folder, [WEIGHTS, CARD])
+    record = ShardsRecord(digest=read_manifest(shards).digest, folder=str(shards), stem=found.stem)
+    inputs = {"workspace": workspace, "stem": found.stem, "shards": record}
+    weights = WeightsRecord(digest=digest, folder=str(found.folder))
+    return load_judge(
+        workspace,
+        record,
+        ledger.call(ranges, **inputs),
+        ledger.call(prints, **inputs),
+        ledger.call(likelihood, **inputs, model=weights),
+    )
 
 
 def leave_files(
@@ -298,15 +357,19 @@ def leave_files(
     settings: GenerationConfig,
     found: FoundModel,
 ) -> None:
-    """Say beside each take how it was made, and give it its name."""
+    """Say beside takes how they were made and how they score, and give those that are kept their names."""
     facts = {
-        **made.model_dump(mode="json", exclude={"takes", "model"}),
+        **made.model_dump(mode="json", include={"stem", "sample_rate", "seconds", "precision", "prime"}),
         "model": digest_folder(found.folder, [WEIGHTS, CARD]),
         "generation": settings.model_dump(mode="json"),
     }
+    if made.scores:
+        write_scores(scores_of(names[0]), made.scores)
+    else:  # there may be those of an attempt that was ended before files had their names
+        scores_of(names[0]).unlink(missing_ok=True)
     for one in made.takes:
         write_json(card_of(one.file), {**facts, **one.model_dump(mode="json"), "file": one.file.name})
-    recording.name_files({take.number: path for take, path in zip(takes, names, strict=True)})
+    recording.name_files({take.number: path for take, path in zip(takes, names, strict=False)})
 
 
 def card_of(take: Path) -> Path:

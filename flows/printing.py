@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from flows.training import TrainingOutput
     from wavenet.evaluation.comparison import Comparison
     from wavenet.evaluation.doctor import DoctorReport
+    from wavenet.evaluation.take_scores import RankedTake
 
 MOST_NAMES, MOST_LINES = 3, 20
 """So many names are told of one reason, and so many reasons or notes."""
 FIGURES = {"order4": "last 4", "order2": "last 2", "unigram": "unigram", "uniform": "uniform"}
 """Baselines, and what their columns are called."""
-TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits"}
+TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits", "Trouble", "Closest in training"}
 
 
 def print_result(result: "PipelineResult", workspace: Path) -> None:
@@ -42,6 +43,8 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
         share = f"{bits['heldout'] / best - 1:+.0%}" if best else ""
         table.add_row(stem, *(f"{bits[name]:.3f}" for name in ("heldout", *FIGURES)), share)
     console.print(table)
+    told = [f"{printable(stem)} {describe_badness(bad)}" for stem, bad in result.badness.items()]
+    print(f"badness of the takes  {', '.join(told)}")
     print_set_aside(result.set_aside)
     print(f"ran {len(result.ran)} tasks, reused {len(result.cached)}")
     print(f"mix     {result.output.mix}")
@@ -49,6 +52,11 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
         print(f"stem    {path}")
     print(f"report  {result.output.report}")
     print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
+
+
+def describe_badness(badness: float | None) -> str:
+    """A number, or that there is none."""
+    return "unknown" if badness is None else f"{badness:.2f}"
 
 
 def print_training(output: "TrainingOutput") -> None:
@@ -104,17 +112,37 @@ def training_summary(output: "TrainingOutput") -> dict[str, object]:
 
 
 def print_generated(made: "GeneratedOutput") -> None:
-    """The files, the best first, and what trouble each take was in."""
+    """The files, the best first, what trouble each take was in, and the scores of all."""
     for one in made.takes:
         restarts = sum(incident["restarted"] for incident in one.incidents)
         unwatched = ", let go on in trouble" if restarts < len(one.incidents) else ""
         trouble = f"begun again {restarts} times{unwatched}" if one.incidents else "no trouble"
         print(f"take    {printable(str(one.file))}  (take {one.take}, {trouble})")
+    if made.scores is None:
+        print(f"not scored: {printable(made.unscored or '')}")
+        return
+    from wavenet.evaluation.take_table import short_table
+
+    print_tables([("Takes, the best first (badness: lower is better)", *short_table(made.scores))])
+    print(f"scores  {printable(str(made.scores_file))}")
 
 
 def generated_summary(made: "GeneratedOutput") -> dict[str, object]:
-    """The object that `generate --json` prints."""
-    return made.model_dump(mode="json")
+    """The object that `generate --json` prints: of the scores what the table has."""
+    told = made.model_dump(mode="json", exclude={"scores"})
+    scores = None if made.scores is None else [summarize_score(one) for one in made.scores.takes]
+    return {**told, "scores": scores}
+
+
+def summarize_score(one: "RankedTake") -> dict[str, object]:
+    """What of a take's score fits on a line."""
+    memory, figures = one.memory, ("level_db", "onsets_per_second")
+    return {
+        **one.model_dump(include={"take", "rank", "file", "badness", "restarts", "let_go_seconds"}),
+        **{name: one.figures[name].value for name in figures},
+        "closest": memory.closest.model_dump() if memory and memory.closest else None,
+        "verdict": memory.verdict if memory else None,
+    }
 
 
 def print_report(report: "DoctorReport") -> None:
@@ -185,6 +213,7 @@ def summary(result: "PipelineResult") -> dict[str, object]:
         "stems": {stem: str(path) for stem, path in result.output.stems.items()},
         "report": str(result.output.report),
         "bits_per_sample": result.figures,
+        "badness": result.badness,
         "ran": result.ran,
         "cached": result.cached,
     }

@@ -1,6 +1,7 @@
 """Generation: from a stem's model to its takes."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,17 @@ from tasks.playing import (
     tell_nothing_but,
 )
 from tasks.progress import Progress
-from tasks.records import ModelRecord, Prime, ShardsRecord, TakeRecord
+from tasks.ranges import load_judge
+from tasks.records import (
+    LikelihoodRecord,
+    ModelRecord,
+    Prime,
+    PrintsRecord,
+    RangesRecord,
+    ShardsRecord,
+    TakeRecord,
+)
+from tasks.scoring import rank_takes
 from tasks.workspace import Workspace
 from wavenet.audio.io import read_audio, write_audio
 from wavenet.audio.mulaw import Codes
@@ -27,10 +38,11 @@ from wavenet.config import GenerationConfig, num_generated_samples
 from wavenet.data.primes import Place, choose_places, context_and_continuation
 from wavenet.errors import WavebandError
 from wavenet.evaluation.plots import plot_mel, plot_onsets
+from wavenet.evaluation.take_scores import SCORES, write_scores
 from wavenet.files import digest_bytes, digest_folder, write_json
 
 if TYPE_CHECKING:
-    from wavenet.generation.guarded import Take
+    from wavenet.generation.recording import Recording
 
 TAKE, REFERENCE = "take.wav", "reference.wav"
 MEL, ONSETS = ".png", "-onsets.png"
@@ -50,7 +62,7 @@ def choose_primes(
     }
 
 
-@cached_task(version="4", run_name="generate-{stem}")
+@cached_task(version="5", run_name="generate-{stem}")
 def generate(
     workspace: Workspace,
     scratch: Path,
@@ -59,12 +71,15 @@ def generate(
     shards: ShardsRecord,
     prime: Prime | None,
     config: GenerationConfig,
+    ranges: RangesRecord,
+    prints: PrintsRecord,
+    likelihood: LikelihoodRecord,
 ) -> TakeRecord:
     """Generate a stem from its model: float32 WAV, going on from held-out audio, which is cut off.
 
-    Of several takes the best is the stem's, and others that are kept lie beside it. So does what the record
-    itself plays from there, through the same codec: the reference. An interrupted run of the same key is gone
-    on with.
+    ranges, prints, likelihood: what takes are scored against. Of several takes the best is the stem's, and
+    others that are kept lie beside it, with the scores of all. So does what the record itself plays from
+    there, through the same codec: the reference. An interrupted run of the same key is gone on with.
     """
     from wavenet.generation.recording import names_of  # torch takes seconds to import
     from wavenet.model.saved import load_model
@@ -74,20 +89,27 @@ def generate(
     quantizer = Quantizer(card.law, card.quantization_channels)
     context, reference = _prime(workspace, shards, prime, network.receptive_field, num_samples, quantizer)
     here, label = workspace.path(shards.folder), f"generate {stem}"
+    say = Progress(label, 1).say
     performance = Performance(
         network=network,
-        player=choose_player(here, network, config, Progress(label, 1).say),
+        player=choose_player(here, network, config, say),
         guard=choose_guard(config.guards, quantizer, card.sample_rate, here),
         tell=tell_heldout(here, network, prime, {}) if prime else tell_nothing_but(network, {}),
         context=context,
         num_samples=num_samples,
         seed=config.seed,
     )
-    takes, paths = _record(scratch, label, performance, config, quantizer, card.sample_rate)
+    recording = _open_recording(scratch, performance, config, quantizer, card.sample_rate)
+    takes = record_takes(label, performance, recording)
+    names = [path.name for path in names_of(Path(TAKE), config.keep)]
+    make_judge = partial(load_judge, workspace, shards, ranges, prints, likelihood)
+    ranking = rank_takes(stem, takes, performance, recording, names, make_judge)
+    takes, scores = ranking.takes, ranking.scores
+    if ranking.unscored:
+        say(f"ranked by the guards alone, scoring failed: {ranking.unscored}")
     with workspace.new_folder("takes") as folder:
-        names = [path.name for path in names_of(folder / TAKE, config.keep)]
         for take, name in zip(takes, names, strict=False):
-            shutil.copyfile(paths[take.number], folder / name)
+            shutil.copyfile(recording.paths[take.number], folder / name)
         _picture(folder / TAKE, card.sample_rate, read_audio(folder / TAKE)[0][:, 0])
         if len(reference):
             waveform = quantizer.decode(reference)
@@ -106,7 +128,9 @@ def generate(
                 ],
             },
         )
-        digest = digest_folder(folder, [*names, CARD])
+        if scores is not None:
+            write_scores(folder / SCORES, scores)
+        digest = digest_folder(folder, [*names, CARD, *([SCORES] if scores else [])])
         return TakeRecord(
             digest=digest,
             folder=workspace.publish(folder, digest, stem),
@@ -114,18 +138,14 @@ def generate(
             sample_rate=card.sample_rate,
             num_samples=num_samples,
             has_reference=len(reference) > 0,
+            badness=scores.takes[0].badness if scores else None,
         )
 
 
-def _record(
-    scratch: Path,
-    label: str,
-    performance: Performance,
-    config: GenerationConfig,
-    quantizer: Quantizer,
-    sample_rate: int,
-) -> tuple["list[Take]", dict[int, Path]]:
-    """All takes, the best first, and the files of each by number; an earlier run's are gone on with."""
+def _open_recording(
+    scratch: Path, performance: Performance, config: GenerationConfig, quantizer: Quantizer, sample_rate: int
+) -> "Recording":
+    """Of all takes; an earlier run's is gone on with."""
     from wavenet.generation.recording import Recording, paths_under_way, state_of
 
     scratch.mkdir(parents=True, exist_ok=True)
@@ -133,12 +153,11 @@ def _record(
     settings = {"precision": performance.player.precision, "context": digest_bytes(performance.context)}
     recording = Recording(state, settings, paths, quantizer, sample_rate)
     try:
-        recording.resume()
+        return recording.resume()
     except WavebandError:  # there is none, or it was left by another machine: the key holds the rest
         for path in scratch.iterdir():
             path.unlink()
-        recording.begin(performance.context)
-    return record_takes(label, performance, recording), paths
+        return recording.begin(performance.context)
 
 
 def _picture(sound: Path, sample_rate: int, waveform: NDArray[np.float32]) -> None:

@@ -14,7 +14,7 @@ from tasks.tracking import is_mlflow_uri
 from tasks.weights import take_weights
 from tasks.workspace import Workspace
 from wavenet.data.shards.format import read_manifest
-from wavenet.data.shards.storage import open_location
+from wavenet.data.shards.storage import is_url, open_location
 from wavenet.errors import ConfigError, IncompatibleCheckpointError, ShardFormatError
 from wavenet.files import read_json
 from wavenet.model import CARD, TRAINED
@@ -42,7 +42,7 @@ def find_model(workspace: Workspace, asked: str) -> FoundModel:
 
     if is_mlflow_uri(asked):
         return _read_card(workspace.path(take_weights(workspace, asked, MODEL).folder))
-    place = Path(asked).expanduser()
+    place = Path(asked).expanduser().absolute()  # records are relative to the workspace
     trained = _trained(workspace)
     try:
         if place.exists():
@@ -53,7 +53,7 @@ def find_model(workspace: Workspace, asked: str) -> FoundModel:
     if asked in trained:
         return trained[asked]
     raise ConfigError(
-        f"{MODEL}={asked}: no file or folder ({place.absolute()}), and no stem that was trained in "
+        f"{MODEL}={asked}: no file or folder ({place}), and no stem that was trained in "
         f"{workspace.root}: there are {', '.join(trained) or 'none'}; name one, a folder with a model, or "
         "models:/NAME/VERSION"
     )
@@ -65,8 +65,9 @@ def find_shards(workspace: Workspace, model: FoundModel, asked: str | None) -> A
     Raises ShardFormatError where what is asked for is no shard set.
     """
     if asked is not None:
-        read_manifest(open_location(asked))
-        return open_location(asked)
+        place = open_location(asked if is_url(asked) else str(Path(asked).expanduser().absolute()))
+        read_manifest(place)
+        return place
     return next((place for place in _places(workspace, model) if _is_set(place, model.shards_digest)), None)
 
 

@@ -4,7 +4,6 @@ Knows nothing of Prefect, nor of where models and files lie. The invariant: all 
 `Performance`.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +46,7 @@ class Performance:
 
 
 def record_takes(label: str, performance: Performance, recording: "Recording") -> "list[Take]":
-    """Play until all takes of a recording, begun or resumed, are whole; the best comes first."""
+    """Play until all takes of a recording, begun or resumed, are whole. Returns them by number."""
     from wavenet.generation.guarded import play_takes
     from wavenet.generation.recording import LEAST_KEPT
 
@@ -66,7 +65,7 @@ def record_takes(label: str, performance: Performance, recording: "Recording") -
                 progress.say(f"take {take.number + 1}: {incident}")
             told[take.number] = len(take.incidents)
             _show(progress, takes, recording.sample_rate)
-    return rank_takes(takes)
+    return takes
 
 
 def _show(progress: Progress, takes: "Sequence[Take]", sample_rate: int) -> None:
@@ -78,16 +77,6 @@ def _show(progress: Progress, takes: "Sequence[Take]", sample_rate: int) -> None
     progress.done = done  # the text tells the rate up to here
     faster = progress.rate / sample_rate
     progress.update(progress.done, f"{faster:.2g} times as fast as it plays")
-
-
-def rank_takes(takes: "Sequence[Take]") -> "list[Take]":
-    """The best first: those never let go on in trouble, or late, then by how seldom they were begun again."""
-
-    def badness(take: "Take") -> tuple[float, int, int]:
-        let_go = (one.second for one in take.incidents if not one.restarted)
-        return -next(let_go, math.inf), len(take.incidents), take.number
-
-    return sorted(takes, key=badness)
 
 
 def describe_take(take: "Take") -> dict[str, Any]:

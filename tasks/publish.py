@@ -1,6 +1,6 @@
 """The output folder: mix, stems and listening page under names a person would choose.
 
-    output/NAME-DIGEST/mix.wav, stems/STEM.wav, report.html, config.yaml
+    output/NAME-DIGEST/mix.wav, stems/STEM.wav, stems/STEM.wav.scores.json, report.html, config.yaml
 
 Not a cached task: it is a view of records, rebuilt in a moment. A folder is named by what is in it,
 so nothing is ever overwritten, and an older mix can be heard beside a newer one.
@@ -22,6 +22,8 @@ from tasks.workspace import Workspace, safe_name
 from wavenet.config import Config
 from wavenet.data.shards.format import read_manifest
 from wavenet.evaluation.listening_page import ListeningPage, StemSection, write_listening_page
+from wavenet.evaluation.take_scores import SCORES, read_scores, scores_of, write_scores
+from wavenet.evaluation.take_table import take_table
 from wavenet.files import digest_folder, new_folder, publish_folder
 from wavenet.session.job import SAMPLES
 
@@ -65,7 +67,9 @@ def publish_output(
         (folder / "stems").mkdir()
         files = {stem: f"stems/{file}.wav" for stem, file in _file_names(band).items()}
         for stem, records in band.items():
-            shutil.copy(workspace.path(records.take.folder) / TAKE, folder / files[stem])
+            take = workspace.path(records.take.folder)
+            shutil.copy(take / TAKE, folder / files[stem])
+            _copy_scores(take, folder / files[stem])
         settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         (folder / CONFIG).write_text(settings, encoding="utf-8")
         page = _page(workspace, name, config, plan, band, mix, settings)
@@ -75,6 +79,15 @@ def publish_output(
         publish_folder(folder, place)
     stems = {stem: place / file for stem, file in files.items()}
     return Output(mix=place / MIX, stems=stems, report=place / REPORT)
+
+
+def _copy_scores(take: Path, sound: Path) -> None:
+    """The scores of a stem's takes beside the one that is here; the others' files are in the store."""
+    if scores := read_scores(take / SCORES):
+        best, *others = scores.takes
+        named = best.model_copy(update={"file": sound.name})
+        unnamed = [other.model_copy(update={"file": None}) for other in others]
+        write_scores(scores_of(sound), scores.model_copy(update={"takes": [named, *unnamed]}))
 
 
 def _file_names(stems: Collection[str]) -> dict[str, str]:
@@ -134,6 +147,7 @@ def _section(workspace: Workspace, config: Config, stem: str, records: StemRecor
         loss_curve=model / LOSS_CURVE,
         gain_db=config.mix.gains_db.get(stem, 0.0),
         on_the_way=_on_the_way(model),
+        scores=take_table(scores) if (scores := read_scores(take / SCORES)) else None,
     )
 
 

@@ -5,7 +5,7 @@ another seed, or another length of takes, measures none of them again.
 """
 
 from tasks.caching import cached_task
-from tasks.records import LikelihoodRecord, ModelRecord, PrintsRecord, RangesRecord, ShardsRecord
+from tasks.records import LikelihoodRecord, PrintsRecord, RangesRecord, ShardsRecord, WeightsRecord
 from tasks.workspace import Workspace
 from wavenet.audio.quantization import Quantizer
 from wavenet.data.shards.format import read_manifest
@@ -47,7 +47,9 @@ def prints(workspace: Workspace, stem: str, shards: ShardsRecord) -> PrintsRecor
 
 
 @cached_task(version="1", run_name="likelihood-{stem}")
-def likelihood(workspace: Workspace, stem: str, model: ModelRecord, shards: ShardsRecord) -> LikelihoodRecord:
+def likelihood(
+    workspace: Workspace, stem: str, model: WeightsRecord, shards: ShardsRecord
+) -> LikelihoodRecord:
     """Measure how likely a stem's network finds its held-out audio, second by second."""
     from wavenet.evaluation.take_likelihood import measure_heldout_nats  # torch takes seconds to import
     from wavenet.model.saved import load_model

@@ -117,7 +117,7 @@ class LikelihoodRecord(StoredRecord):
 
 
 class WeightsRecord(StoredRecord):
-    """Weights to begin a training with, copied from wherever they lay; the digest is of weights and card."""
+    """A network by itself, wherever it came from; the digest is of weights and card."""
 
 
 class ModelRecord(StoredRecord):
@@ -128,6 +128,11 @@ class ModelRecord(StoredRecord):
     free_bits: float | None  # told nothing, of a network that can be told something
     num_parameters: int
     seconds: float  # of training, over all sessions
+
+    @property
+    def weights(self) -> WeightsRecord:
+        """The network alone."""
+        return WeightsRecord(digest=self.digest, folder=self.folder)
 
 
 class Prime(BaseModel):
@@ -140,12 +145,18 @@ class Prime(BaseModel):
 
 
 class TakeRecord(StoredRecord):
-    """One generated stem."""
+    """One generated stem. badness: of its best take, as `TakeScore`; None where it could not be scored."""
 
     stem: str
     sample_rate: int
     num_samples: int
     has_reference: bool
+    badness: float | None
+
+    @property
+    def lasts(self) -> bool:
+        """Not where something kept it from being scored: that is tried again."""
+        return self.badness is not None
 
 
 class MixRecord(StoredRecord):

@@ -23,6 +23,7 @@ from wavenet.config import StemConfig
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.splits import SPLITS
 from wavenet.errors import ConfigError
+from wavenet.evaluation.take_scores import SCORES, flat_metrics, read_scores
 from wavenet.files import digest_json
 from wavenet.training.metrics import STEP, read_metrics
 
@@ -193,10 +194,12 @@ class PipelineTracker:
 
     @_never_fatal
     def log_take(self, place: Workspace, stem: str, take: TakeRecord) -> None:
-        """A stem's sound and its spectrogram, the record's own beside them; then the stem is done."""
+        """A stem's sound, its spectrogram and scores, the record's own beside them; then the stem is done."""
         run_id = self.children.get(stem)
         if not run_id:
             return
+        if scores := read_scores(place.path(take.folder) / SCORES):
+            self._log_figures(run_id, flat_metrics(scores.takes[0]))
         for path in sorted(place.path(take.folder).iterdir()):
             self.client.log_artifact(run_id, str(path), "take")
         self.client.set_terminated(run_id, "FINISHED")

@@ -11,11 +11,13 @@ import soundfile
 from flows.prepare import prepare_shards
 from tasks.workspace import Workspace
 from wavenet.data.shards.format import read_manifest
+from wavenet.evaluation.take_scores import read_scores, scores_of
 
 INGESTS = {f"{task}-song {number}" for task in ("ingest", "examine") for number in range(3)}
-DRUMS = {"train-drums", "generate-drums"}
-BASS = {"train-bass", "generate-bass"}
-SHARDS = {f"{task}-{stem}" for task in ("shards", "floors", "baselines") for stem in ("drums", "bass")}
+DRUMS = {"train-drums", "likelihood-drums", "generate-drums"}
+BASS = {"train-bass", "likelihood-bass", "generate-bass"}
+OF_SHARDS = ("shards", "floors", "baselines", "ranges", "prints")
+SHARDS = {f"{task}-{stem}" for task in OF_SHARDS for stem in ("drums", "bass")}
 EVERYTHING = INGESTS | SHARDS | DRUMS | BASS | {"mix"}
 
 
@@ -37,6 +39,16 @@ def test_figures_stand_beside_all_baselines(first_run):
         assert bits["uniform"] == 6.0
         assert 0 < bits["order4"] < bits["order2"] + 1 < bits["unigram"] + 2 < 8.5
         assert 0 < bits["heldout"] < 8
+
+
+def test_takes_are_scored_and_the_scores_lie_beside_the_stems_and_on_the_page(first_run):
+    page = first_run.output.report.read_text()
+    assert page.count("Takes, the best first") == 2
+    for stem, path in first_run.output.stems.items():
+        (score,) = read_scores(scores_of(path)).takes
+        assert (score.take, score.file) == (1, f"{stem}.wav")
+        assert first_run.badness[stem] == score.badness
+        assert f"<bdi>{score.badness:.2f}</bdi>" in page
 
 
 def test_a_folder_of_finished_tracks_becomes_one_stem(run, tmp_path, write_tone):
@@ -88,7 +100,7 @@ def test_another_container_of_the_same_audio_is_only_decoded(run, first_run, son
 def test_one_more_song_runs_only_what_depends_on_it(run, first_run, songs, write_tone):
     write_tone(songs / "song 3" / "drums.wav", 333)
     result = run(songs)
-    added = {"ingest-song 3", "examine-song 3", "floors-drums", "shards-drums", "baselines-drums"}
+    added = {"ingest-song 3", "examine-song 3", *(f"{task}-drums" for task in OF_SHARDS)}
     assert set(result.ran) == {*added, *DRUMS, "mix"}
     assert set(result.cached) == EVERYTHING - set(result.ran)
 
@@ -101,8 +113,9 @@ def test_one_stems_training_steps_change_only_that_stem(run, first_run, songs):
 
 def test_retraining_one_stem_runs_only_that_stem(run, first_run, songs):
     result = run(songs, retrain=["drums"])
-    assert set(result.ran) == {*DRUMS, "mix"}
+    assert set(result.ran) == {"train-drums", "generate-drums", "mix"}
     assert result.figures == first_run.figures  # the same seed plays the same
+    assert result.badness == first_run.badness
     assert run(songs).ran == []
 
 

@@ -24,7 +24,8 @@ def test_run_prints_a_table_paths_and_one_json_object_as_its_last_line(waveband,
     )
     assert status == 0, err
     told = json.loads(out.splitlines()[-1])
-    assert set(told) == {"mix", "stems", "report", "bits_per_sample", "ran", "cached"}
+    assert set(told) == {"mix", "stems", "report", "bits_per_sample", "badness", "ran", "cached"}
+    assert f"badness of the takes  bass {told['badness']['bass']:.2f}, drums " in out
     assert set(told["bits_per_sample"]["drums"]) == {
         "heldout", "uniform", "unigram", "order2", "order4", "unresolved"
     }  # fmt: skip

@@ -23,9 +23,9 @@ from tests.wavenet.model.variants import make_variant
 from wavenet.data.primes import Place, choose_places, context_and_continuation
 from wavenet.data.shards.format import read_manifest
 from wavenet.errors import ConfigError, IncompatibleCheckpointError, IncompatibleDataError
+from wavenet.evaluation.take_scores import read_scores
 from wavenet.files import read_json, write_json
 from wavenet.generation import recording
-from wavenet.generation.guarded import Take
 from wavenet.generation.recording import Recording
 from wavenet.model.saved import SavedModel, save_model
 
@@ -276,6 +276,102 @@ def test_ended_while_takes_get_their_names_it_goes_on_there(generate, monkeypatc
     assert not list(tmp_path.glob("*.resume.json"))
 
 
+@pytest.fixture(scope="module")
+def scored(model, shard_folder, tmp_path_factory):
+    """What the command printed of three takes that were scored, and its folder."""
+    folder = tmp_path_factory.mktemp("scored")
+    arguments = ["generate", model, "-o", folder / "a.flac", "--seconds", "5", "--takes", "3", "--keep", "2",
+                 "--precision", "fp32", "--shards", shard_folder, "--workspace", folder / "w", "--keep-prime",
+                 "--json", UNGUARDED]  # fmt: skip
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    return result.stdout, folder
+
+
+def test_where_shards_are_at_hand_takes_are_ranked_by_their_scores_which_lie_beside_them(scored):
+    _, folder = scored
+    scores = read_scores(folder / "a.flac.scores.json")
+    assert [one.file for one in scores.takes] == ["a.flac", "a-2.flac", None]
+    assert sorted(one.take for one in scores.takes) == [1, 2, 3]
+    badness = [one.badness for one in scores.takes]
+    assert badness == sorted(set(badness))
+    for one in scores.takes[:2]:
+        card = read_json(folder / f"{one.file}.json")
+        assert (card["take"], card["badness"]) == (one.take, one.badness)
+        waveform = samples_of(folder / one.file)[-5 * RATE :]
+        level = 10 * np.log10(np.square(waveform, dtype=np.float64).mean())
+        assert one.figures["level_db"].value == pytest.approx(level, abs=1)
+        assert one.likelihood.nats_per_sample > 0
+
+
+def test_the_command_tells_the_scores_in_a_table_and_in_its_json(scored):
+    stdout, folder = scored
+    told = json.loads(stdout.splitlines()[-1])
+    scores = read_scores(folder / "a.flac.scores.json")
+    assert [one["badness"] for one in told["scores"]] == [one.badness for one in scores.takes]
+    assert [one["file"] for one in told["scores"]] == ["a.flac", "a-2.flac", None]
+    assert told["scores"][0]["level_db"] == scores.takes[0].figures["level_db"].value
+    assert {"onsets_per_second", "closest", "verdict"} <= told["scores"][0].keys()
+    assert told["scores_file"] == str(folder / "a.flac.scores.json")
+    assert told["unscored"] is None
+    table = stdout[stdout.index("Takes, the best first") : stdout.index("scores  ")]
+    for one in scores.takes:
+        assert f"{one.take}, {one.file or 'not kept'}" in table
+        assert f"{one.badness:.2f}" in table
+
+
+def test_what_was_measured_once_scores_the_next_takes(scored, model, shard_folder, monkeypatch):
+    _, folder = scored
+    for name in ("measure_ranges", "fingerprint_training"):
+        monkeypatch.setattr(f"tasks.ranges.{name}", None)
+    asked = Asked(shards=str(shard_folder))
+    settings = ["generation.seconds=1", "generation.precision=fp32"]
+    made = generate_takes(str(model), folder / "b.wav", [], settings, folder / "w", asked)
+    assert made.scores.takes[0].badness == made.takes[0].badness
+
+
+def test_model_and_shards_may_be_named_from_here(generate, shard_folder, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained.root / "store")
+    made = generate(model="models/drums-1", shards="shards/drums")
+    assert HELDOUT in made.prime
+    assert made.unscored is None
+    assert made.model == trained.root / "store" / "models" / "drums-1"
+
+
+def test_takes_that_cannot_be_scored_are_kept_and_it_is_told_why(
+    generate, shard_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tasks.ranges.measure_ranges", None)
+    made = generate(shards=str(shard_folder))
+    assert "NoneType" in made.unscored
+    assert made.takes[0].badness is None
+    assert len(samples_of(tmp_path / "a.wav")) == RATE // 2
+    assert not list(tmp_path.glob("*.scores.json"))
+
+
+def test_ended_while_scored_takes_get_their_names_the_ranks_stay(
+    generate, shard_folder, monkeypatch, tmp_path
+):
+    options = ["generation.takes=3", "generation.keep=2", UNGUARDED]
+    whole = generate(*options, output="whole.wav", shards=str(shard_folder))
+    replace = os.replace
+
+    def replace_or_end(source, destination):
+        replace(source, destination)
+        if "take-" in str(source):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace_or_end)
+    with pytest.raises(KeyboardInterrupt):
+        generate(*options, shards=str(shard_folder))
+    monkeypatch.setattr(os, "replace", replace)
+    made = generate(*options, resume=True, shards=str(shard_folder))
+    assert [one.take for one in made.scores.takes] == [one.take for one in whole.scores.takes]
+    assert [one.badness for one in made.takes] == [one.badness for one in whole.takes]
+    for name in (".wav", "-2.wav"):
+        assert (tmp_path / f"a{name}").read_bytes() == (tmp_path / f"whole{name}").read_bytes()
+
+
 def end_under_way(process, state, how):
     """End a process at a random moment after it has gone on, and return what it said last."""
     before = state.read_text() if state.exists() else None
@@ -333,6 +429,8 @@ def test_the_command_prints_the_takes_and_one_json_object(model, tmp_path):
     assert told["seconds"] == 0.3
     assert [one["file"] for one in told["takes"]] == [str(tmp_path / "out" / "a.flac")]
     assert f"take    {tmp_path / 'out' / 'a.flac'}  (take 1, no trouble)" in result.stdout
+    assert "not scored: the shards that the model was trained on are not at hand" in result.stdout
+    assert (told["scores"], told["scores_file"]) == (None, None)
     card = read_json(tmp_path / "out" / "a.flac.json")
     assert card["generation"]["top_k"] == 20
     assert card["generation"]["temperature"] == 0.9
@@ -418,14 +516,3 @@ def test_a_state_is_plain_json_and_says_what_is_wrong_with_it(generate, interrup
     state.write_text("{")
     with pytest.raises(ConfigError, match="cannot be read as the state of takes"):
         generate(*options, resume=True)
-
-
-def test_ranking_puts_takes_first_that_were_seldom_in_trouble():
-    from tasks.playing import rank_takes
-    from wavenet.generation.guarded import Incident
-
-    once, codes = [Incident("noise", 1.0, 1, True)], np.zeros(1, np.uint8)
-    early, late = ([Incident("noise", second, 9, False)] for second in (1.0, 8.0))
-    kinds = [early, late, once, [], []]
-    takes = [Take(number, codes, incidents=incidents) for number, incidents in enumerate(kinds)]
-    assert [take.number for take in rank_takes(takes)] == [3, 4, 2, 1, 0]

@@ -67,7 +67,10 @@ def test_a_child_has_settings_dataset_curves_sound_picture_and_weights(run, song
     assert drums.data.metrics["train/scored_samples_per_second"] > 0
     final = drums.data.metrics["final/heldout_bits_per_sample"]
     assert final == pytest.approx(result.figures["drums"]["heldout"])
-    assert artifacts(client, run_id, "take") >= {"take/take.wav", "take/take.png", "take/reference.wav"}
+    sounds = {"take/take.wav", "take/take.png", "take/reference.wav", "take/scores.json"}
+    assert artifacts(client, run_id, "take") >= sounds
+    assert drums.data.metrics["take/badness"] == pytest.approx(result.badness["drums"])
+    assert drums.data.metrics.keys() >= {"take/level_db", "take/bits_per_sample", "take/repetition"}
     assert artifacts(client, run_id, "model") >= {
         "model/model.safetensors",
         "model/config.json",

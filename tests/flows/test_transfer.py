@@ -11,7 +11,7 @@ from wavenet.config import load_config
 from wavenet.errors import ConfigError
 from wavenet.files import read_json
 
-DRUMS = {"train-drums", "generate-drums", "mix"}
+DRUMS = {"train-drums", "likelihood-drums", "generate-drums", "mix"}
 
 
 def model_of(workspace, stem):

@@ -4,9 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+from prefect.states import State
 
 from tasks import generate as generating
 from tasks.generate import CARD, REFERENCE, TAKE, choose_primes, generate
+from tasks.ranges import likelihood, prints, ranges
 from tasks.records import ModelRecord, ShardsRecord
 from tasks.workspace import Workspace
 from tests.flows.test_generating import save_variant
@@ -15,6 +17,7 @@ from tests.wavenet.model.variants import make_variant
 from wavenet.audio.io import read_audio
 from wavenet.config import GenerationConfig, GuardsConfig
 from wavenet.data.shards.format import read_manifest
+from wavenet.evaluation.take_scores import SCORES, read_scores
 from wavenet.files import digest_folder, read_json
 from wavenet.generation import recording
 from wavenet.generation.recording import Recording
@@ -23,6 +26,12 @@ __all__ = ["shard_folder"]
 
 GUARDS = GuardsConfig(fit=False, flatness=1, clipped_share=0.043)
 CONFIG = GenerationConfig(seconds=12, precision="fp32", takes=3, keep=2, guards=GUARDS)
+
+
+def measure(task, **inputs):
+    """A task's record, whether it was there already or not."""
+    made = task.fn(**inputs)
+    return made.data if isinstance(made, State) else made
 
 
 @pytest.fixture
@@ -40,8 +49,16 @@ def play(shard_folder, tmp_path):
         shards = ShardsRecord(digest=read_manifest(shard_folder).digest, folder="shards", stem="drums")
         field = make_variant("paper").receptive_field
         prime = choose_primes(place, {"drums": shards}, field, round(config.seconds * RATE))["drums"]
+        stem = {"workspace": place, "stem": "drums"}
         made = generate.fn(
-            workspace=place, stem="drums", model=model, shards=shards, prime=prime, config=config
+            **stem,
+            model=model,
+            shards=shards,
+            prime=prime,
+            config=config,
+            ranges=measure(ranges, **stem, shards=shards),
+            prints=measure(prints, **stem, shards=shards),
+            likelihood=measure(likelihood, **stem, shards=shards, model=model.weights),
         )
         return made, place.path(made.folder)
 
@@ -58,6 +75,28 @@ def test_the_best_take_is_the_stems_and_others_that_are_kept_lie_beside_it(play)
     assert not np.array_equal(first, second)
     assert (folder / REFERENCE).is_file()
     assert len(list(folder.glob("*.wav"))) == 3
+
+
+def test_all_takes_are_scored_and_the_best_is_the_stems(play):
+    made, folder = play()
+    scores = read_scores(folder / SCORES)
+    assert [one.file for one in scores.takes] == [TAKE, "take-2.wav", None]
+    kept = [one["take"] for one in read_json(folder / CARD)["takes"]]
+    assert [one.take for one in scores.takes[:2]] == kept
+    places = [(-(one.let_go_seconds or np.inf), one.badness) for one in scores.takes]
+    assert places == sorted(places)
+    assert made.badness == scores.takes[0].badness
+    assert made.lasts
+
+
+def test_a_take_that_cannot_be_scored_is_kept_and_scored_by_the_next_run(play, monkeypatch):
+    monkeypatch.setattr(generating, "load_judge", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    made, folder = play()
+    assert (folder / TAKE).is_file()
+    assert (made.badness, made.lasts) == (None, False)
+    monkeypatch.undo()
+    again, folder = play()
+    assert again.badness == read_scores(folder / SCORES).takes[0].badness
 
 
 def test_an_interrupted_task_goes_on_and_ends_with_the_same_digest(play, monkeypatch):

@@ -1,14 +1,16 @@
 """What takes are held against is measured once, and is the same for who has it from the store."""
 
+import numpy as np
 import pytest
 from prefect.states import State
 
 from tasks.ranges import INDEX, PRINTS, RANGES, likelihood, load_judge, prints, ranges
-from tasks.records import LikelihoodRecord, ModelRecord, PrintsRecord, RangesRecord, ShardsRecord
+from tasks.records import LikelihoodRecord, PrintsRecord, RangesRecord, ShardsRecord, WeightsRecord
 from tests.wavenet.evaluation.played import QUANTIZER, RATE, play, write_set
 from tests.wavenet.model.variants import make_variant
 from wavenet.data.shards.format import read_manifest
 from wavenet.evaluation.ranges import Ranges
+from wavenet.evaluation.take_judge import Piece
 from wavenet.files import read_json
 from wavenet.model.saved import SavedModel, save_model
 
@@ -29,10 +31,7 @@ def model(place):
     )
     (place.root / "store" / "model").mkdir(parents=True, exist_ok=True)
     save_model(network, card, place.root / "store" / "model")
-    return ModelRecord(
-        digest="m", folder="store/model", stem="keys", heldout_bits=1.0, free_bits=None, num_parameters=1,
-        seconds=1.0,
-    )  # fmt: skip
+    return WeightsRecord(digest="m", folder="store/model")
 
 
 def call(task, **inputs):
@@ -68,8 +67,8 @@ def test_a_judge_from_records_scores_and_remembers(place, shards, model):
     heldout, _ = call(likelihood, **inputs, model=model)
     judge = load_judge(place, shards, *records, heldout)
     network = make_variant("paper", 256).eval()
-    codes = QUANTIZER.encode(play(2, 5.0))[None]
-    (score,) = judge.score(codes[:, network.receptive_field :], network, codes[:, : network.receptive_field])
+    context, codes = np.split(QUANTIZER.encode(play(2, 5.0)), [network.receptive_field])
+    score = judge.score([Piece(0, codes, context)], len(codes), network)
     assert score.memory.closest.track == "song 1"
     assert score.memory.closest.same
     assert score.likelihood.heldout_nats == heldout.nats.p50

@@ -70,6 +70,22 @@ def count_waiting(path: Path, num_samples: int) -> int:
     return num_samples % FRAME_LENGTH if path.suffix.lower() == ".flac" else 0
 
 
+def read_samples(path: Path, start: int, stop: int) -> Waveform:
+    """Samples start to stop of a finished file, (time,) float32. Raises AudioDecodeError if it has fewer."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(start)
+            waveform = file.read(stop - start, dtype="float32")
+    except soundfile.SoundFileError as error:
+        raise AudioDecodeError(f"{path}: cannot be read from sample {start} on ({error})") from None
+    if len(waveform) < stop - start:
+        raise AudioDecodeError(
+            f"{path}: ends at sample {start + len(waveform)}; expected {stop} or more: it was cut short, "
+            "make it again"
+        )
+    return waveform
+
+
 class GrowingFile:
     """What both kinds share: bytes at the end first, then those at the start."""
 

@@ -174,13 +174,20 @@ def find_memory(
     if 0 < seconds <= WHOLE_SECONDS:
         everything = range(len(waveform))
         whole = passages[0] if windows == [everything] else _judge(waveform, everything, sample_rate, known)
-    judged = [one for one in passages if one.closest is not None]
-    found = [one.closest for one in [*judged, whole] if one is not None and one.closest is not None]
-    closest = max(found, key=_margin, default=None)
-    return Memory(
-        verdict=_verdict(closest), closest=closest, whole=whole, passages=passages,
-        seconds_covered=_seconds_covered(judged),
-    )  # fmt: skip
+    return _remember(passages, whole)
+
+
+def join_memories(starts: Sequence[float], found: Sequence[Memory]) -> Memory:
+    """What a take owes whose pieces were judged by themselves.
+
+    starts: second of the take of each, ascending.
+    """
+    passages = [
+        one.model_copy(update={"start_seconds": start + one.start_seconds})
+        for start, memory in zip(starts, found, strict=True)
+        for one in memory.passages
+    ]
+    return _remember(passages, None)
 
 
 def needed_agreement(num_prints: int) -> float:
@@ -209,6 +216,16 @@ def _judge(
         seconds=len(window) / sample_rate,
         closest=_find_closest(part, sample_rate, known),
     )
+
+
+def _remember(passages: list[Passage], whole: Passage | None) -> Memory:
+    judged = [one for one in passages if one.closest is not None]
+    found = [one.closest for one in [*judged, whole] if one is not None and one.closest is not None]
+    closest = max(found, key=_margin, default=None)
+    return Memory(
+        verdict=_verdict(closest), closest=closest, whole=whole, passages=passages,
+        seconds_covered=_seconds_covered(judged),
+    )  # fmt: skip
 
 
 def _find_closest(

@@ -1,7 +1,8 @@
-"""All that a stem's takes are held against, and from codes that were played to their scores.
+"""All that a stem's takes are held against, and from what was played to a score.
 
-Knows networks and codes; nothing of files. The invariant: a take is scored as what it was played by and told:
-the same network, context and condition.
+Knows networks and codes; nothing of files. The invariants: a take is scored as what it was played by and
+told: the same network, context and condition; and no more than two minutes of a take are looked at, so that
+time and memory are bounded.
 """
 
 from collections.abc import Sequence
@@ -11,14 +12,43 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.audio.mulaw import Codes
 from wavenet.audio.quantization import Quantizer
-from wavenet.evaluation.memorization import TrainingPrints, find_memory
+from wavenet.evaluation.memorization import Memory, TrainingPrints, find_memory, join_memories
 from wavenet.evaluation.ranges import Ranges, Spread
+from wavenet.evaluation.sound import WINDOW_SECONDS
 from wavenet.evaluation.take_scores import LikelihoodScore, TakeScore, score_likelihood, score_take
 
 if TYPE_CHECKING:
     from wavenet.model.conditioning import Condition
     from wavenet.model.wavenet import WaveNet
+
+MOST_PIECES = 30
+"""Of a long take, each of one window: two minutes."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of a take, from sample `start` on.
+
+    codes: (samples,) that were played; context: (receptive_field,) or more, what they went on from.
+    condition: of one stream, as for `generate`: what they were told.
+    """
+
+    start: int
+    codes: Codes
+    context: Codes
+    condition: "Condition | None" = None
+
+
+def spread_pieces(num_samples: int, sample_rate: int) -> list[range]:
+    """What of a take is scored: all of it up to two minutes, else 30 windows, spread from start to end."""
+    length = round(WINDOW_SECONDS * sample_rate)
+    if num_samples <= MOST_PIECES * length:
+        return [range(num_samples)]
+    last = num_samples - length
+    starts = [i * last // (MOST_PIECES - 1) for i in range(MOST_PIECES)]
+    return [range(start, start + length) for start in starts]
 
 
 @dataclass(frozen=True)
@@ -34,39 +64,39 @@ class TakeJudge:
     heldout: Spread | None = None
     training: Sequence[TrainingPrints] | None = None
 
-    def score(
-        self,
-        codes: NDArray[np.integer],
-        model: "WaveNet | None" = None,
-        context: NDArray[np.integer] | None = None,
-        condition: "Condition | None" = None,
-    ) -> list[TakeScore]:
-        """The score of each stream. codes: (streams, samples) that were played.
+    def score(self, pieces: Sequence[Piece], num_samples: int, model: "WaveNet | None" = None) -> TakeScore:
+        """The score of a take of so many samples, of which there are pieces, as `spread_pieces` has them.
 
-        model, context, condition: as `generate` was given them, context (streams, receptive_field) or more.
-        Where model or context is None, likelihood is not judged.
+        Where model is None, likelihood is not judged.
         """
-        likelihoods: list[LikelihoodScore | None] = [None] * len(codes)
-        if model is not None and context is not None and self.heldout is not None:
-            likelihoods = list(self._score_likelihoods(codes, model, context, condition, self.heldout))
-        return [self._score(row, one) for row, one in zip(codes, likelihoods, strict=True)]
+        waveforms = [self.quantizer.decode(piece.codes) for piece in pieces]
+        likelihood = None
+        if model is not None and self.heldout is not None:
+            likelihood = self._score_likelihood(pieces, model, self.heldout)
+        memory = None if self.training is None else self._remember(pieces, waveforms, self.training)
+        return score_take(waveforms, self.ranges, likelihood, memory, num_samples)
 
-    def _score(self, codes: NDArray[np.integer], likelihood: LikelihoodScore | None) -> TakeScore:
-        waveform = self.quantizer.decode(codes)
-        rate = self.ranges.sample_rate
-        memory = None if self.training is None else find_memory(waveform, rate, self.training)
-        return score_take(waveform, self.ranges, likelihood, memory)
-
-    def _score_likelihoods(
-        self,
-        codes: NDArray[np.integer],
-        model: "WaveNet",
-        context: NDArray[np.integer],
-        condition: "Condition | None",
-        heldout: Spread,
-    ) -> list[LikelihoodScore]:
+    def _score_likelihood(
+        self, pieces: Sequence[Piece], model: "WaveNet", heldout: Spread
+    ) -> LikelihoodScore:
         from wavenet.evaluation.take_likelihood import measure_nats  # torch takes seconds to import
 
-        rate, num_samples = self.ranges.sample_rate, codes.shape[1]
-        nats = measure_nats(model, context, codes, condition, rate)
-        return [score_likelihood(row, num_samples, rate, heldout) for row in nats]
+        rate = self.ranges.sample_rate
+        nats = [
+            measure_nats(model, piece.context[None], piece.codes[None], piece.condition, rate)[0]
+            for piece in pieces
+        ]
+        num_samples = sum(len(piece.codes) for piece in pieces)
+        return score_likelihood(np.concatenate(nats), num_samples, rate, heldout)
+
+    def _remember(
+        self,
+        pieces: Sequence[Piece],
+        waveforms: Sequence[NDArray[np.float32]],
+        training: Sequence[TrainingPrints],
+    ) -> Memory:
+        rate = self.ranges.sample_rate
+        found = [find_memory(waveform, rate, training) for waveform in waveforms]
+        if len(found) == 1:
+            return found[0]
+        return join_memories([piece.start / rate for piece in pieces], found)

@@ -1,8 +1,9 @@
 """Scores of takes: each figure against the range of the training data, and how bad that makes a take.
 
-Knows ranges and figures; nothing of networks, shards or files but the JSON that it writes. The invariants: a
-take's badness is the sum of the distances that stand beside it, so that anyone can add them up again; and
-nothing is better than another for being copied: how close a take is to the training data is told, not ranked.
+Knows ranges and figures; nothing of networks, shards, how takes are ranked, or files but the JSON that it
+writes. The invariants: a take's badness is the sum of the distances that stand beside it, so that anyone can
+add them up again; and nothing is better for being copied: how close a take is to the training data is told,
+not part of its badness.
 
     badness = the sum over all figures of `outside` + `likelihood.distance`
 
@@ -10,9 +11,9 @@ Both are measured window by window, so that a take that dies after half of its t
 never plays, whatever its means are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +22,9 @@ from pydantic import BaseModel, ConfigDict
 from wavenet.evaluation.memorization import Memory
 from wavenet.evaluation.ranges import Ranges, Spread
 from wavenet.evaluation.sound import Sound, list_windows, measure_sound
-from wavenet.files import write_json
+from wavenet.files import read_json, write_json
 
-SCORES_VERSION = 1
+SCORES = "scores.json"
 AS_HELDOUT = "as held-out audio"
 LN2 = float(np.log(2))
 
@@ -74,35 +75,66 @@ class LikelihoodScore(Score):
 
 
 class TakeScore(Score):
-    """All that is known of a take. figures: by name, see `sound.Sound`. Lower badness is better."""
+    """All that is known of a take. figures: by name, see `sound.Sound`. Lower badness is better.
+
+    seconds: its length; seconds_scored: how much of it was looked at.
+    """
 
     badness: float
     seconds: float
+    seconds_scored: float
     figures: dict[str, FigureScore]
     likelihood: LikelihoodScore | None
     memory: Memory | None
 
 
+class RankedTake(TakeScore):
+    """A take's score and its place among all that were played.
+
+    take: its number, from 1; rank: from 1. file: its name; None where it was not kept. restarts: how often
+    guards had it begin again; let_go_seconds: second of the take from which on it went on in trouble; None
+    for one that never did.
+    """
+
+    take: int
+    rank: int
+    file: str | None
+    restarts: int
+    let_go_seconds: float | None
+
+
+class Scores(Score):
+    """What `scores.json` holds: the takes, the best first, and what they were held against."""
+
+    version: Literal[1] = 1
+    takes: list[RankedTake]
+    ranges: Ranges
+
+
 def score_take(
-    waveform: NDArray[np.float32],
+    pieces: Sequence[NDArray[np.float32]],
     ranges: Ranges,
     likelihood: LikelihoodScore | None = None,
     memory: Memory | None = None,
+    num_samples: int | None = None,
 ) -> TakeScore:
-    """The score of a take, (time,) float32 at the ranges' sample rate; one sample or more.
+    """The score of a take. pieces: (time,) float32 each, at the ranges' sample rate; one sample or more.
 
     likelihood, memory: as `score_likelihood` and `find_memory` give them; what is None is not held against
-    it.
+    it. num_samples: of the take, where the pieces are not all of it.
     """
-    if not len(waveform):
+    num_scored = sum(map(len, pieces))
+    if not num_scored:
         raise ValueError("a take of no samples has no score; generate some")
-    windows = [waveform[w.start : w.stop] for w in list_windows(len(waveform), ranges.sample_rate)]
-    sounds = [measure_sound(w, ranges.sample_rate, ranges.silent_db, ranges.full_scale) for w in windows]
+    rate = ranges.sample_rate
+    windows = [piece[w.start : w.stop] for piece in pieces for w in list_windows(len(piece), rate)]
+    sounds = [measure_sound(w, rate, ranges.silent_db, ranges.full_scale) for w in windows]
     figures = {name: _score_figure(sounds, name, ranges.figures[name]) for name in ranges.figures}
     return TakeScore(
         badness=sum(figure.outside for figure in figures.values())
         + (likelihood.distance if likelihood else 0.0),
-        seconds=len(waveform) / ranges.sample_rate,
+        seconds=(num_samples or num_scored) / rate,
+        seconds_scored=num_scored / rate,
         figures=figures,
         likelihood=likelihood,
         memory=memory,
@@ -131,11 +163,6 @@ def score_likelihood(nats: ArrayLike, num_samples: int, sample_rate: int, heldou
     )
 
 
-def rank_takes(scores: Sequence[TakeScore]) -> list[int]:
-    """Numbers of the takes, the least bad first; of equals the one with the lower number first."""
-    return sorted(range(len(scores)), key=lambda number: scores[number].badness)
-
-
 def flat_metrics(score: TakeScore) -> dict[str, float]:
     """The figures of a take by name, as MLflow takes them; what is not known is not there."""
     values: dict[str, float | None] = {f"take/{name}": f.value for name, f in score.figures.items()}
@@ -150,22 +177,19 @@ def flat_metrics(score: TakeScore) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def scores_json(
-    scores: Sequence[TakeScore], ranges: Ranges, files: Mapping[int, str] | None = None
-) -> dict[str, Any]:
-    """What `scores.json` holds, the best take first. files: names of the takes that were kept, by number."""
-    takes = [
-        {"take": number, "rank": rank, "file": (files or {}).get(number), **scores[number].model_dump()}
-        for rank, number in enumerate(rank_takes(scores), start=1)
-    ]
-    return {"version": SCORES_VERSION, "takes": takes, "ranges": ranges.model_dump()}
+def scores_of(sound: Path) -> Path:
+    """Where the scores of takes lie, the best of which is in this file: beside it."""
+    return sound.with_name(f"{sound.name}.{SCORES}")
 
 
-def write_scores(
-    path: Path, scores: Sequence[TakeScore], ranges: Ranges, files: Mapping[int, str] | None = None
-) -> None:
+def write_scores(path: Path, scores: Scores) -> None:
     """Write `scores.json`, whole or not at all; its fields are told in docs/scores.md."""
-    write_json(path, scores_json(scores, ranges, files))
+    write_json(path, scores.model_dump())
+
+
+def read_scores(path: Path) -> Scores | None:
+    """Scores as they were written; None where there are none."""
+    return Scores.model_validate(read_json(path)) if path.is_file() else None
 
 
 def _score_figure(sounds: Sequence[Sound], name: str, known: Spread) -> FigureScore:

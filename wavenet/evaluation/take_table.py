@@ -1,15 +1,13 @@
 """Scores of takes as a plain table, for the listening page and for a terminal: text in cells.
 
-Knows nothing of HTML or of terminals. The invariants: every row is as long as the head, the best take comes
-first, and a figure outside its range says so in words, for who sees no colours.
+Knows nothing of HTML or of terminals. The invariants: every row is as long as the head, takes come in the
+order of their ranks, and a figure outside its range says so in words, for who sees no colours.
 """
-
-from collections.abc import Sequence
 
 from wavenet.evaluation.listening_page import UNKNOWN, TakeTable, format_number
 from wavenet.evaluation.memorization import NOTHING, Memory
 from wavenet.evaluation.ranges import LEAST_WIDTHS, Ranges
-from wavenet.evaluation.take_scores import LN2, FigureScore, LikelihoodScore, TakeScore, rank_takes
+from wavenet.evaluation.take_scores import LN2, FigureScore, LikelihoodScore, RankedTake, Scores
 
 COLUMNS = {
     "level_db": ("Level, dB", 1, 1.0),
@@ -23,23 +21,34 @@ COLUMNS = {
 """Of each figure: its head, digits, and what it is multiplied by."""
 HEAD = [
     "Take",
+    "Trouble",
     "Badness",
     *(head for head, _, _ in COLUMNS.values()),
     "Bits per sample",
     "Closest in training",
 ]
+SHORT_HEAD = [
+    "Take",
+    "Trouble",
+    "Badness",
+    COLUMNS["level_db"][0],
+    COLUMNS["onsets_per_second"][0],
+    "Closest in training",
+]
 assert COLUMNS.keys() == LEAST_WIDTHS.keys()
 
 
-def take_table(scores: Sequence[TakeScore], ranges: Ranges, names: Sequence[str] | None = None) -> TakeTable:
-    """The takes of a stem, the least bad first, under the ranges that they are held against.
+def take_table(scores: Scores) -> TakeTable:
+    """The takes of a stem, the best first, under the ranges that they are held against."""
+    likelihood = next((one.likelihood for one in scores.takes if one.likelihood), None)
+    return TakeTable(HEAD, [_range_row(scores.ranges, likelihood), *map(_row, scores.takes)])
 
-    names: of the takes, in the order of scores; their numbers, from 1, if None.
-    """
-    named = names or [str(number) for number in range(1, len(scores) + 1)]
-    likelihood = next((score.likelihood for score in scores if score.likelihood), None)
-    rows = [_row(named[number], scores[number]) for number in rank_takes(scores)]
-    return TakeTable(HEAD, [_range_row(ranges, likelihood), *rows])
+
+def short_table(scores: Scores) -> TakeTable:
+    """What a terminal has room for, without the ranges: file and badness, level, onsets, closest passage."""
+    columns = [HEAD.index(name) for name in SHORT_HEAD]
+    rows = [_row(one) for one in scores.takes]
+    return TakeTable(SHORT_HEAD, [[row[column] for column in columns] for row in rows])
 
 
 def _range_row(ranges: Ranges, likelihood: LikelihoodScore | None) -> list[str]:
@@ -50,7 +59,7 @@ def _range_row(ranges: Ranges, likelihood: LikelihoodScore | None) -> list[str]:
     bits = UNKNOWN
     if likelihood:
         bits = f"{format_number(likelihood.low / LN2, 2)} to {format_number(likelihood.high / LN2, 2)}"
-    return ["Range", UNKNOWN, *cells, bits, UNKNOWN]
+    return ["Range", UNKNOWN, UNKNOWN, *cells, bits, UNKNOWN]
 
 
 def _between(low: float, high: float, name: str) -> str:
@@ -58,11 +67,19 @@ def _between(low: float, high: float, name: str) -> str:
     return f"{format_number(factor * low, digits)} to {format_number(factor * high, digits)}"
 
 
-def _row(name: str, score: TakeScore) -> list[str]:
-    cells = [_cell(score.figures.get(figure), figure) for figure in COLUMNS]
+def _row(one: RankedTake) -> list[str]:
+    cells = [_cell(one.figures.get(figure), figure) for figure in COLUMNS]
     return [
-        name, format_number(score.badness, 2), *cells, _bits(score.likelihood), describe_memory(score.memory),
+        f"{one.take}, {one.file or 'not kept'}", describe_trouble(one), format_number(one.badness, 2), *cells,
+        _bits(one.likelihood), describe_memory(one.memory),
     ]  # fmt: skip
+
+
+def describe_trouble(one: RankedTake) -> str:
+    """What the guards did, in a few words: of one that was let go on in trouble, from when on."""
+    if one.let_go_seconds is not None:
+        return f"let go on at {format_number(one.let_go_seconds, 1)} s"
+    return f"{one.restarts} restart{'s' if one.restarts != 1 else ''}" if one.restarts else "none"
 
 
 def _cell(figure: FigureScore | None, name: str) -> str:

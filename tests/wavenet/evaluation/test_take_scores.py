@@ -1,6 +1,6 @@
 """Scores say what is wrong with a take; the less is wrong, the earlier it comes."""
 
-import json
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from tests.wavenet.evaluation.played import QUANTIZER, RATE, play
 from tests.wavenet.model.variants import make_variant
 from wavenet.evaluation.memorization import NOTHING, SAME, find_memory, fingerprint_training
-from wavenet.evaluation.ranges import Ranges, measure_ranges, spread
+from wavenet.evaluation.ranges import measure_ranges, spread
 from wavenet.evaluation.sound import FIGURES
-from wavenet.evaluation.take_judge import TakeJudge
+from wavenet.evaluation.take_judge import Piece, TakeJudge, spread_pieces
 from wavenet.evaluation.take_scores import (
-    TakeScore,
+    RankedTake,
+    Scores,
     flat_metrics,
-    rank_takes,
+    read_scores,
     score_likelihood,
     score_take,
-    scores_json,
     write_scores,
 )
 from wavenet.files import read_json
@@ -55,7 +55,7 @@ def takes():
 
 @pytest.fixture(scope="module")
 def scores(takes, ranges):
-    return {name: score_take(take, ranges) for name, take in takes.items()}
+    return {name: score_take([take], ranges) for name, take in takes.items()}
 
 
 def test_music_like_the_training_data_lies_inside_every_range(scores):
@@ -88,7 +88,7 @@ def test_what_goes_wrong_is_named(scores, name, figure, verdict):
 
 def test_badness_is_the_sum_of_what_stands_beside_it(takes, ranges):
     likelihood = score_likelihood([2.0, 3.0], 2 * RATE, RATE, HELDOUT)
-    score = score_take(takes["noise"], ranges, likelihood)
+    score = score_take([takes["noise"]], ranges, likelihood)
     parts = [figure.outside for figure in score.figures.values()]
     assert score.badness == pytest.approx(sum(parts) + likelihood.distance)
 
@@ -96,12 +96,12 @@ def test_badness_is_the_sum_of_what_stands_beside_it(takes, ranges):
 def test_the_earlier_a_take_dies_the_worse_it_is(takes, ranges, scores):
     later = takes["music"].copy()
     later[10 * RATE :] = 0
-    assert 0 < score_take(later, ranges).badness < scores["dies"].badness < scores["silence"].badness
+    assert 0 < score_take([later], ranges).badness < scores["dies"].badness < scores["silence"].badness
 
 
 def test_too_loud_here_and_too_quiet_there_do_not_cancel(takes, ranges):
     uneven = takes["music"] * np.repeat(np.float32([10, 0.01]), 6 * RATE)
-    level = score_take(uneven, ranges).figures["level_db"]
+    level = score_take([uneven], ranges).figures["level_db"]
     assert level.outside > 4  # by its mean it would be less than 2
 
 
@@ -131,59 +131,49 @@ def test_a_last_second_that_is_short_weighs_as_much_as_it_has():
     assert score.nats_per_sample == pytest.approx(2.4)
 
 
-def make_score(badness):
-    return TakeScore(badness=badness, seconds=1.0, figures={}, likelihood=None, memory=None)
-
-
-@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 7.0]), max_size=20))
-def test_takes_are_ranked_by_badness_and_equals_by_number(badness):
-    order = rank_takes([make_score(value) for value in badness])
-    assert order == [number for _, number in sorted((value, i) for i, value in enumerate(badness))]
-
-
 def test_being_copied_makes_a_take_neither_better_nor_worse(music, ranges):
     take = QUANTIZER.decode(QUANTIZER.encode(play(1, 6.0)))
     memory = find_memory(take, RATE, fingerprint_training(music))
     assert memory.verdict == SAME
-    assert score_take(take, ranges, None, memory).badness == score_take(take, ranges).badness
+    assert score_take([take], ranges, None, memory).badness == score_take([take], ranges).badness
 
 
 def test_a_take_of_no_samples_is_refused_and_one_of_a_moment_has_a_score(ranges):
     with pytest.raises(ValueError, match="no samples"):
-        score_take(np.zeros(0, np.float32), ranges)
-    assert np.isfinite(score_take(np.zeros(1, np.float32), ranges).badness)
+        score_take([np.zeros(0, np.float32)], ranges)
+    assert np.isfinite(score_take([np.zeros(1, np.float32)], ranges).badness)
 
 
 def test_metrics_are_finite_numbers_by_name(takes, ranges, music):
     memory = find_memory(takes["music"], RATE, fingerprint_training(music))
     likelihood = score_likelihood([2.0], RATE, RATE, HELDOUT)
-    metrics = flat_metrics(score_take(takes["music"], ranges, likelihood, memory))
+    metrics = flat_metrics(score_take([takes["music"]], ranges, likelihood, memory))
     assert {"take/level_db", "take/onsets_per_second", "take/flatness_db", "take/bits_per_sample",
             "take/badness", "take/closest_agreement"} <= metrics.keys()  # fmt: skip
     assert all(np.isfinite(value) for value in metrics.values())
-    silent = flat_metrics(score_take(takes["silence"], ranges))
+    silent = flat_metrics(score_take([takes["silence"]], ranges))
     assert not {"take/flatness_db", "take/bits_per_sample", "take/closest_agreement"} & silent.keys()
 
 
-def test_scores_are_written_best_first_as_they_are(takes, scores, ranges, tmp_path):
-    chosen = [scores["silence"], scores["music"], scores["noise"]]
-    write_scores(tmp_path / "scores.json", chosen, ranges, {1: "take.wav"})
-    written = read_json(tmp_path / "scores.json")
-    assert [(one["take"], one["rank"], one["file"]) for one in written["takes"]] == [
-        (1, 1, "take.wav"), (2, 2, None), (0, 3, None),
-    ]  # fmt: skip
-    assert Ranges.model_validate(written["ranges"]) == ranges
-    fields = {name: value for name, value in written["takes"][0].items() if name in TakeScore.model_fields}
-    assert TakeScore.model_validate(fields) == chosen[1]
+def rank(score, take=1, place=1, file=None):
+    return RankedTake(**dict(score), take=take, rank=place, file=file, restarts=2, let_go_seconds=None)
+
+
+def test_scores_are_read_as_they_were_written(scores, ranges, tmp_path):
+    first, second = rank(scores["music"], 2, 1, "take.wav"), rank(scores["noise"], 1, 2)
+    told = Scores(takes=[first, second], ranges=ranges)
+    write_scores(tmp_path / "scores.json", told)
+    assert read_scores(tmp_path / "scores.json") == told
+    assert [one["file"] for one in read_json(tmp_path / "scores.json")["takes"]] == ["take.wav", None]
+    assert read_scores(tmp_path / "gone.json") is None
 
 
 def test_every_field_of_the_json_is_explained(takes, ranges, music):
     """docs/scores.md names each key that scores.json has."""
     memory = find_memory(QUANTIZER.decode(QUANTIZER.encode(play(1, 6.0))), RATE, fingerprint_training(music))
     likelihood = score_likelihood([2.0], RATE, RATE, HELDOUT)
-    value = json.loads(
-        json.dumps(scores_json([score_take(takes["music"], ranges, likelihood, memory)], ranges))
-    )
+    ranked = rank(score_take([takes["music"]], ranges, likelihood, memory))
+    value = Scores(takes=[ranked], ranges=ranges).model_dump(mode="json")
     text = (Path(__file__).parents[3] / "docs" / "scores.md").read_text(encoding="utf-8")
 
     def keys(part):
@@ -194,16 +184,42 @@ def test_every_field_of_the_json_is_explained(takes, ranges, music):
     assert [key for key in sorted(keys(value)) if f"`{key}`" not in text] == []
 
 
-def test_a_judge_scores_each_stream_by_itself(music, ranges):
+def test_a_judge_tells_only_what_it_knows(music, ranges):
     model = make_variant("paper", 256).eval()
-    rng = np.random.default_rng(0)
-    context = rng.integers(256, size=(2, model.receptive_field)).astype(np.uint8)
-    codes = np.stack([QUANTIZER.encode(play(0, 3.0)), np.full(3 * RATE, QUANTIZER.silence_code, np.uint8)])
+    context = np.random.default_rng(0).integers(256, size=model.receptive_field).astype(np.uint8)
+    silence = np.full(3 * RATE, QUANTIZER.silence_code, np.uint8)
     judge = TakeJudge(QUANTIZER, ranges, HELDOUT, fingerprint_training(music))
-    scores = judge.score(codes, model, context)
-    assert [score.memory.verdict for score in scores] == [SAME, NOTHING]
-    for number in range(2):
-        one = slice(number, number + 1)
-        assert judge.score(codes[one], model, context[one]) == scores[one]
-    alone = TakeJudge(QUANTIZER, ranges).score(codes, model, context)
-    assert [(score.likelihood, score.memory) for score in alone] == [(None, None)] * 2
+    for codes, verdict in ((QUANTIZER.encode(play(0, 3.0)), SAME), (silence, NOTHING)):
+        score = judge.score([Piece(0, codes, context)], len(codes), model)
+        assert score.memory.verdict == verdict
+        assert score.likelihood is not None
+    alone = TakeJudge(QUANTIZER, ranges).score([Piece(0, codes, context)], len(codes), model)
+    assert (alone.likelihood, alone.memory) == (None, None)
+
+
+@given(st.integers(1, 10**9), st.integers(50, 48000))
+def test_pieces_are_all_of_a_take_or_two_minutes_of_it_from_its_start_to_its_end(num_samples, rate):
+    pieces = spread_pieces(num_samples, rate)
+    assert (pieces[0].start, pieces[-1].stop) == (0, num_samples)
+    assert sum(map(len, pieces)) == min(num_samples, 120 * rate)
+    assert all(one.stop <= other.start for one, other in itertools.pairwise(pieces))
+
+
+def test_a_long_take_is_judged_by_its_pieces_and_a_copy_in_one_of_them_is_found(music, ranges):
+    rate, model = RATE, make_variant("paper", 256).eval()
+    copy = QUANTIZER.encode(play(1, 4.0))
+    silence = np.full(4 * rate, QUANTIZER.silence_code, np.uint8)
+    context = np.full(model.receptive_field, QUANTIZER.silence_code, np.uint8)
+    pieces = [
+        Piece(start * rate, codes, context) for start, codes in ((0, silence), (50, copy), (90, silence))
+    ]
+    judge = TakeJudge(QUANTIZER, ranges, HELDOUT, fingerprint_training(music))
+    score = judge.score(pieces, 94 * rate, model)
+    assert (score.seconds, score.seconds_scored) == (94, 12)
+    assert (score.memory.verdict, score.memory.whole, score.memory.seconds_covered) == (SAME, None, 4)
+    assert [one.start_seconds for one in score.memory.passages] == [0, 50, 90]
+    parts = [judge.score([piece], 4 * rate, model) for piece in pieces]
+    mean = np.mean([one.likelihood.nats_per_sample for one in parts])
+    assert score.likelihood.nats_per_sample == pytest.approx(mean)
+    means = {name: np.mean([one.figures[name].outside for one in parts]) for name in score.figures}
+    assert {name: one.outside for name, one in score.figures.items()} == pytest.approx(means)
