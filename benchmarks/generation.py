@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import Apart, Result, Setting, ask_in_turn
-from benchmarks.players import Compiled, PlainTorch, Reading
+from benchmarks.players import Band, Compiled, PlainTorch, Reading
 from wavenet.config import ModelConfig
 from wavenet.generation import processor
+from wavenet.generation.engine import BLOCK
 from wavenet.model.cost import count_multiply_adds
 
 LEVELS = 256
@@ -88,6 +89,7 @@ def measure(setting: Setting) -> Iterator[Result]:
     rates |= {c.name: c.streams * max(1, samples // c.streams) / seconds[c.name] for c in cases}
     yield from compare_with_plain(cases, rates, judged=not setting.quick)
     yield from compare_with_memory(cases, rates, {name: READ_BYTES / seconds[name] for name in CACHES}, best)
+    yield measure_band(setting, best)
     yield from measure_first_use(best)
 
 
@@ -100,6 +102,20 @@ def compare_with_plain(cases: list[Case], rates: Mapping[str, float], judged: bo
         for sample_rate in SAMPLE_RATES:
             name = f"generation/{case.name}/real-time-at-{sample_rate}"
             yield Result(name, RATE, rate, "as fast as it plays", sample_rate)
+
+
+STEMS, CORES, BAND_RATE, BAND_SECONDS = 3, 2, 16000, 60
+
+
+def measure_band(setting: Setting, best: str) -> Result:
+    """A mix of three stems by `standard` networks, a stream each: how many times as fast as it plays."""
+    seconds = 4 if setting.quick else BAND_SECONDS
+    num_samples = seconds * BAND_RATE // BLOCK * BLOCK
+    with Apart(Band, NETWORKS["standard"], num_samples, best, STEMS, CORES) as band:
+        rate = num_samples / band.ask("run")
+    name = f"generation/standard/{best}/mix-of-{STEMS}-stems/{seconds}-s/threads-{CORES}"
+    least = None if setting.quick else 1.0
+    return Result(name, RATE, rate, "as fast as it plays", BAND_RATE, least)
 
 
 SHARES = {

@@ -3,14 +3,18 @@
 Each is held by a `harness.Apart`, and has `run()`, which does it once and returns the seconds.
 """
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from benchmarks.harness import seconds_of
+from wavenet.audio.quantization import Quantizer
 from wavenet.config import ModelConfig
-from wavenet.generation.engine import Player, generate_blocks
+from wavenet.generation.engine import BLOCK, Player, generate_blocks
 from wavenet.model.wavenet import WaveNet, create_model
 
 LEVELS = 256
@@ -99,6 +103,34 @@ class Compiled:
     def run(self) -> float:
         """Seconds of a block."""
         return seconds_of(lambda: next(self.blocks))
+
+
+class Band:
+    """Several networks of one form, a stream of each, side by side on some threads, to a mix in memory."""
+
+    def __init__(
+        self, config: ModelConfig, num_samples: int, precision: str, num_stems: int, threads: int
+    ) -> None:
+        torch.set_num_threads(1)
+        self.pool, player = ThreadPoolExecutor(threads), Player(precision=precision, threads=1)
+        self.table = Quantizer("mu-law", LEVELS).table
+        self.num_blocks = max(1, num_samples // BLOCK)
+        self.stems = []
+        for seed in range(num_stems):
+            model = make_network(config)
+            context = make_context(model, 1)
+            self.stems.append(generate_blocks(model, context, 1 << 30, player=player, seed=seed))
+        self._mix(1)
+
+    def run(self) -> float:
+        """Seconds of so many samples of the mix."""
+        return seconds_of(lambda: self._mix(self.num_blocks))
+
+    def _mix(self, num_blocks: int) -> NDArray[np.float32]:
+        def play(stem: Iterator[NDArray[np.integer]]) -> NDArray[np.float32]:
+            return np.concatenate([self.table[next(stem)[0]] for _ in range(num_blocks)])
+
+        return np.sum(list(self.pool.map(play, self.stems)), axis=0, dtype=np.float32)
 
 
 class Reading:

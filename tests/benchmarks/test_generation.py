@@ -6,10 +6,11 @@ import torch
 
 from benchmarks import generation
 from benchmarks.generation import CACHES, Case, compare_with_memory, compare_with_plain, list_cases
-from benchmarks.players import Compiled, PlainTorch, Reading, make_context, make_network
+from benchmarks.players import Band, Compiled, PlainTorch, Reading, make_context, make_network
 from benchmarks.reading import read_again
 from wavenet.config import ModelConfig
 from wavenet.generation import processor
+from wavenet.generation.engine import BLOCK
 
 TINY = ModelConfig(dilation_cycle=4, num_cycles=2, residual_channels=8, gate_channels=8, skip_channels=16)
 
@@ -31,6 +32,14 @@ def test_both_ways_play_and_take_time():
     played = Compiled(TINY, 50, "fp32", num_streams=3, threads=2)
     assert played.run() > 0
     assert next(played.blocks).shape == (3, 50)
+
+
+def test_a_band_plays_all_its_stems_and_sums_them():
+    band = Band(TINY, 2 * BLOCK, "fp32", num_stems=3, threads=2)
+    assert band.run() > 0
+    mix = band._mix(1)
+    assert mix.shape == (BLOCK,)
+    assert np.abs(mix).max() > 1  # more than one stem can
 
 
 def test_memory_is_read_whole_each_time():
