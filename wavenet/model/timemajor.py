@@ -81,7 +81,12 @@ def _with_skip_biases(model: WaveNet, skips: Tensor) -> Tensor:
     if not model.config.bias:
         return skips
     biases = torch.stack([_bias(layer.skip) for layer in model.layers])
-    return skips.add_((biases.flatten() if model.config.skip == "concat" else biases.sum(0)).to(skips.dtype))
+    if model.config.skip == "concat":
+        return skips.add_(biases.flatten().to(skips.dtype))
+    # no sum(0): its gradient is one row of memory for all layers, which what adds to it or clips it changes
+    # as many times as there are layers
+    every = biases.new_ones(1, len(biases))
+    return skips.add_((every @ biases).to(skips.dtype))
 
 
 def _head(model: WaveNet, x: Tensor) -> Tensor:

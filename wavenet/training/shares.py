@@ -46,8 +46,17 @@ def add_gradients(
         total += nats
         for parameter, gradient in zip(trained, gradients, strict=True):
             if gradient is not None:
-                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+                _add(parameter, gradient)
     return total
+
+
+def _add(parameter: torch.nn.Parameter, gradient: Tensor) -> None:
+    """Into memory of its own, laid out as the parameter: a gradient may be a view of others', in another order
+    of dimensions, and a fused optimiser takes both as they lie in memory."""
+    if parameter.grad is None:
+        parameter.grad = torch.empty_like(parameter).copy_(gradient)
+    else:
+        parameter.grad.add_(gradient)
 
 
 def _share_out(count: int, num_shares: int) -> list[slice]:

@@ -101,3 +101,14 @@ def test_compiled_gates_equal_the_torch_lines(monkeypatch, mask, dtype, toleranc
         results.append((gates, activated, d_gates))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_two_gradients_lie_in_the_same_memory(variant):
+    model = make_variant(variant)
+    gradients = gradients_of(model, fast_loss(model, make_windows(model)))
+    for name, gradient in gradients.items():
+        gradient.fill_(1)  # as clipping and adding do: in place
+        others = [other for key, other in gradients.items() if key != name]
+        assert all(bool((other != 1).any()) for other in others), name
+        gradient.fill_(2)
