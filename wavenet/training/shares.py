@@ -51,7 +51,7 @@ def add_gradients(
 
 
 def _add(parameter: torch.nn.Parameter, gradient: Tensor) -> None:
-    """Into memory of its own, laid out as the parameter: a gradient may be a view of others', in another order
+    """Into memory of its own, laid out as the parameter. A gradient may be a view of others, in another order
     of dimensions, and a fused optimiser takes both as they lie in memory."""
     if parameter.grad is None:
         parameter.grad = torch.empty_like(parameter).copy_(gradient)
