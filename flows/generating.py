@@ -37,8 +37,7 @@ from wavenet.data.shards.format import read_manifest
 from wavenet.errors import ConfigError, IncompatibleDataError
 from wavenet.evaluation.take_judge import TakeJudge
 from wavenet.evaluation.take_scores import Scores, read_scores, scores_of, write_scores
-from wavenet.files import digest_bytes, digest_folder, write_json
-from wavenet.model import CARD, WEIGHTS
+from wavenet.files import digest_bytes, write_json
 
 if TYPE_CHECKING:
     from wavenet.generation.guarded import Take
@@ -227,10 +226,7 @@ def choose_context(
     if asked.start is not None:
         raise ConfigError("--prime-start is a second of a file; name one with --prime FILE")
     if asked.prime == HELDOUT and shards is None:
-        raise ConfigError(
-            "--prime heldout: the shards that the model was trained on are not at hand; name them with "
-            "--shards"
-        )
+        raise ConfigError(f"--prime {HELDOUT}: {NO_SHARDS}")
     if shards is not None and asked.prime != SILENCE and (settings.prime or asked.prime == HELDOUT):
         num_samples = num_generated_samples(settings, card.sample_rate)
         record = ShardsRecord(digest=card.shards_digest, folder=str(shards), stem=card.stem)
@@ -287,7 +283,7 @@ def deciding_settings(
 ) -> dict[str, Any]:
     """All that decides what the files hold, by the names that a person sets it by."""
     return {
-        "model": digest_folder(found.folder, [WEIGHTS, CARD]),
+        "model": found.digest,
         **flatten({"generation": settings.model_dump(mode="json")}),
         "precision": performance.player.precision,
         "limits": str(performance.guard.limits) if performance.guard else None,
@@ -336,10 +332,10 @@ def rank(
 
 def make_judge(workspace: Workspace, found: FoundModel, shards: Any) -> TakeJudge:
     """What takes of a model are scored against, measured once and kept in the workspace."""
-    ledger, digest = DirectLedger(), digest_folder(found.folder, [WEIGHTS, CARD])
+    ledger = DirectLedger()
     record = ShardsRecord(digest=read_manifest(shards).digest, folder=str(shards), stem=found.stem)
     inputs = {"workspace": workspace, "stem": found.stem, "shards": record}
-    weights = WeightsRecord(digest=digest, folder=str(found.folder))
+    weights = WeightsRecord(digest=found.digest, folder=str(found.folder))
     return load_judge(
         workspace,
         record,
@@ -360,7 +356,7 @@ def leave_files(
     """Say beside takes how they were made and how they score, and give those that are kept their names."""
     facts = {
         **made.model_dump(mode="json", include={"stem", "sample_rate", "seconds", "precision", "prime"}),
-        "model": digest_folder(found.folder, [WEIGHTS, CARD]),
+        "model": found.digest,
         "generation": settings.model_dump(mode="json"),
     }
     if made.scores:

@@ -6,6 +6,7 @@ taken, whether `waveband run` or `waveband train` did it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from tasks.workspace import Workspace
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.storage import is_url, open_location
 from wavenet.errors import ConfigError, IncompatibleCheckpointError, ShardFormatError
-from wavenet.files import read_json
-from wavenet.model import CARD, TRAINED
+from wavenet.files import digest_folder, read_json
+from wavenet.model import CARD, TRAINED, WEIGHTS
 from wavenet.session.job import RESULT
 
 MODEL = "MODEL"
@@ -30,6 +31,11 @@ class FoundModel:
     folder: Path
     stem: str
     shards_digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Of weights and card."""
+        return digest_folder(self.folder, [WEIGHTS, CARD])
 
 
 def find_model(workspace: Workspace, asked: str) -> FoundModel:

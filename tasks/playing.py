@@ -16,6 +16,7 @@ from tasks.records import Prime
 from wavenet.audio.mulaw import Codes
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import GenerationConfig, GuardsConfig
+from wavenet.data.choosing import choose_evenly
 from wavenet.data.dataset import load_runs
 from wavenet.errors import IncompatibleDataError
 
@@ -139,8 +140,7 @@ def choose_guard(
     runs = [run.codes for run in load_runs(shards, "train")]
     share = FITTED_SECONDS * sample_rate // max(1, len(runs))
     share = max(share, 2 * guard.held * guard.hop)
-    count = max(1, min(len(runs), FITTED_SECONDS * sample_rate // share))
-    chosen = [runs[i * len(runs) // count][:share] for i in range(count)] if runs else []
+    chosen = [run[:share] for run in choose_evenly(runs, max(1, FITTED_SECONDS * sample_rate // share))]
     return replace(guard, limits=fit_limits(chosen, guard))
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -255,9 +256,8 @@ def test_ctrl_c_keeps_what_was_made_and_resume_ends_as_if_it_had_not_been(
     assert not list(tmp_path.glob("*.resume.json"))
 
 
-def test_ended_while_takes_get_their_names_it_goes_on_there(generate, monkeypatch, tmp_path):
-    options = ["generation.takes=3", "generation.keep=2", UNGUARDED]
-    generate(*options, output="whole.wav")
+@contextmanager
+def end_at_the_first_name(monkeypatch):
     replace = os.replace
 
     def replace_or_end(source, destination):
@@ -265,10 +265,16 @@ def test_ended_while_takes_get_their_names_it_goes_on_there(generate, monkeypatc
         if "take-" in str(source):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", replace_or_end)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace_or_end)
+        yield
+
+
+def test_ended_while_takes_get_their_names_it_goes_on_there(generate, monkeypatch, tmp_path):
+    options = ["generation.takes=3", "generation.keep=2", UNGUARDED]
+    generate(*options, output="whole.wav")
+    with end_at_the_first_name(monkeypatch), pytest.raises(KeyboardInterrupt):
         generate(*options)
-    monkeypatch.setattr(os, "replace", replace)
     generate(*options, resume=True)
     for name in (".wav", "-2.wav"):
         assert (tmp_path / f"a{name}").read_bytes() == (tmp_path / f"whole{name}").read_bytes()
@@ -354,17 +360,8 @@ def test_ended_while_scored_takes_get_their_names_the_ranks_stay(
 ):
     options = ["generation.takes=3", "generation.keep=2", UNGUARDED]
     whole = generate(*options, output="whole.wav", shards=str(shard_folder))
-    replace = os.replace
-
-    def replace_or_end(source, destination):
-        replace(source, destination)
-        if "take-" in str(source):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", replace_or_end)
-    with pytest.raises(KeyboardInterrupt):
+    with end_at_the_first_name(monkeypatch), pytest.raises(KeyboardInterrupt):
         generate(*options, shards=str(shard_folder))
-    monkeypatch.setattr(os, "replace", replace)
     made = generate(*options, resume=True, shards=str(shard_folder))
     assert [one.take for one in made.scores.takes] == [one.take for one in whole.scores.takes]
     assert [one.badness for one in made.takes] == [one.badness for one in whole.takes]

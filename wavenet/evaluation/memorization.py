@@ -27,6 +27,7 @@ from wavenet.audio.fingerprint import (
     fingerprint_blocks,
 )
 from wavenet.audio.quantization import Quantizer
+from wavenet.data.choosing import choose_evenly
 from wavenet.data.dataset import CodeRun, load_runs
 from wavenet.data.shards.format import read_manifest
 from wavenet.errors import ShardFormatError
@@ -202,9 +203,7 @@ def _decode_blocks(run: CodeRun, quantizer: Quantizer) -> Iterator[NDArray[np.fl
 
 
 def _choose_windows(num_samples: int, sample_rate: int) -> list[range]:
-    windows = list(list_windows(num_samples, sample_rate))
-    count = min(MOST_PASSAGES, len(windows))
-    return [windows[i * len(windows) // count] for i in range(count)]
+    return choose_evenly(list(list_windows(num_samples, sample_rate)), MOST_PASSAGES)
 
 
 def _judge(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from wavenet.audio.mulaw import Codes
 from wavenet.generation.engine import BLOCK, PLAYER, Player, generate_blocks
@@ -225,9 +224,7 @@ class _Stretches:
         """Of streams at those places that play so many samples. None if they are told nothing."""
         parts = [self._part(place, length) for place in places]
         told = [part for part in parts if part is not None]
-        if not told:
-            return None
-        return Condition(*(torch.cat([getattr(part, name) for part in told]) for name in CONDITION_PARTS))
+        return Condition.join(told) if told else None
 
     def _part(self, place: int, length: int) -> Condition | None:
         number, first = divmod(place, STRETCH)
@@ -244,6 +241,3 @@ class _Stretches:
             while len(self.made) > 2:  # streams may lie on both sides of a border
                 self.made.popitem(last=False)
         return self.made[number]
-
-
-CONDITION_PARTS = ("labels", "frames", "frame_index")

@@ -4,7 +4,7 @@ Knows nothing of where they come from. The invariant: no label is number 0 and n
 last channel is 0; a dropped condition is all zeros, so a conditioned network also plays unconditionally.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -68,6 +68,12 @@ class Condition:
 
     def to(self, device: torch.device) -> "Condition":
         return Condition(*(tensor.to(device) for tensor in (self.labels, self.frames, self.frame_index)))
+
+    @staticmethod
+    def join(parts: Sequence["Condition"]) -> "Condition":
+        """Of all their windows, one part after the other."""
+        rows = ((part.labels, part.frames, part.frame_index) for part in parts)
+        return Condition(*map(torch.cat, zip(*rows, strict=True)))
 
     def dropped(self, rows: Tensor) -> "Condition":
         """With nothing told to those windows. rows: (batch,) bool."""

@@ -112,7 +112,7 @@ class _Stack(torch.autograd.Function):
         counts = _count_outputs(len(x), weights, shape)
         streams = x.new_empty(sum(counts[:-1]), x.shape[1])
         gates = x.new_empty(sum(counts), weights.dilated.shape[3])
-        inputs, opened = [x, *streams.split(counts[:-1])], gates.split(counts)
+        inputs, opened = _each_layers(counts, x, streams, gates)
         for i in range(layers):
             mine = skips[:, i * width : (i + 1) * width] if shape.concat else skips
             outputs = inputs[i + 1] if i + 1 < layers else None
@@ -126,8 +126,7 @@ class _Stack(torch.autograd.Function):
         shape, layers = ctx.shape, len(ctx.shape.dilations)
         weights, (told, index, masks) = StackWeights(*ctx.saved_tensors[:4]), ctx.saved_tensors[4:7]
         x, streams, gates = ctx.saved_tensors[7:]
-        counts = _count_outputs(len(x), weights, shape)
-        inputs, opened = [x, *streams.split(counts[:-1])], gates.split(counts)
+        inputs, opened = _each_layers(_count_outputs(len(x), weights, shape), x, streams, gates)
         (d_skips,), width = gradients, weights.skip.shape[2]
         d_weights = StackWeights(*(torch.zeros_like(weight) for weight in weights))
         d_told = None if told is None else torch.zeros_like(told)
@@ -217,7 +216,14 @@ def _count_outputs(num_rows: int, weights: StackWeights, shape: StackShape) -> l
     """Rows of each layer's outputs. All layers' are kept in one piece of memory: many pieces of two threads,
     come and gone in turns, would leave holes between them."""
     reach = (weights.dilated.shape[1] - 1) * shape.batch
-    return [num_rows - reach * dilations for dilations in accumulate(shape.dilations)]
+    return [num_rows - reach * passed for passed in accumulate(shape.dilations)]
+
+
+def _each_layers(
+    counts: list[int], x: Tensor, streams: Tensor, gates: Tensor
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Of what is kept in one piece: the rows that go into each layer, and its open gates; views."""
+    return [x, *streams.split(counts[:-1])], gates.split(counts)
 
 
 def _chunks(num_outputs: int, step: int, i: int, weights: StackWeights, shape: StackShape) -> Iterator[Rows]:

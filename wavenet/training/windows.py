@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.config import ModelConfig, TrainingConfig
+from wavenet.data.choosing import choose_evenly
 from wavenet.data.conditions import FrameRun, between, condition_facts, load_frames, load_labels
 from wavenet.data.dataset import CodeRun, Tile, WindowSampler, cut_windows, load_runs, tile_places
 from wavenet.data.primes import Place
@@ -151,8 +152,7 @@ class HeldoutWindows:
 
     def batches(self, size: int, count: int | None = None) -> Iterator[Windows]:
         """Windows of one length together, at most size at a time; all of them, or so many spread evenly."""
-        count = min(len(self), count or len(self))
-        tiles = [self.tiles[i * len(self) // count] for i in range(count)]
+        tiles = choose_evenly(self.tiles, count or len(self))
         for _, alike in groupby(sorted(tiles, key=_LENGTH), _LENGTH):
             same = list(alike)
             for start in range(0, len(same), size):
