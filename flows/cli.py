@@ -338,14 +338,11 @@ def run_pipeline(
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
     begin("--input", input, config, overrides, workspace)
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from flows.running import run_build_and_train
 
-    from flows.build_and_train import build_and_train
-
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # saves a second at the end
-        result = build_and_train(
-            input=input, config=config, overrides=overrides, workspace=workspace, retrain=retrain
-        )
+    result = run_build_and_train(
+        input=input, config=config, overrides=overrides, workspace=workspace, retrain=retrain
+    )
     print_result(result, workspace)
     if as_json:
         print(json.dumps(summary(result), ensure_ascii=False))
