@@ -9,6 +9,7 @@ by one at a time; and no flow run of a process that is gone stays Running for lo
 
 import fcntl
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -27,7 +28,7 @@ LOCK, ALIVE = "starting.lock", "alive.lock"
 """In PREFECT_HOME: held while the database is migrated; shared by all that run."""
 SECONDS_TO_START, SECONDS_TO_END = 180.0, 5.0
 QUICK_SECONDS, MOST_QUICK_DEATHS = 10.0, 3
-"""A process that ends so soon, so many times in a row, would end again."""
+"""A process that dies so soon, so many times in a row, would die again."""
 SETTINGS = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """As Prefect has them for a server of one run."""
 
@@ -50,12 +51,13 @@ def embedded_api(home: Path) -> Iterator[Callable[[], str]]:
         _bound_socket() as bound,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
-        address, keeper = bound.getsockname(), _Keeper(bound, log)
+        address, keeper = bound.getsockname(), _Keeper(home, bound, log)
 
         def wait() -> str:
             _wait_until_healthy(keeper, address)
             url = f"http://{address[0]}:{address[1]}/api"
-            _join_the_living(alive, url)
+            if _is_in(home):
+                _join_the_living(alive, url)
             fcntl.flock(lock, fcntl.LOCK_UN)
             return url
 
@@ -72,11 +74,15 @@ def _bound_socket() -> socket.socket:
     return bound
 
 
-class _Keeper:
-    """Keeps a process running: one that dies is started again, on the same socket, where callers wait."""
+def _without_server() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
 
-    def __init__(self, bound: socket.socket, log: IO[bytes]) -> None:
-        self.bound, self.log = bound, log
+
+class _Keeper:
+    """Keeps a process running: one that is killed is started again, on the same socket, where callers wait."""
+
+    def __init__(self, home: Path, bound: socket.socket, log: IO[bytes]) -> None:
+        self.home, self.bound, self.log = home, bound, log
         self.ending = threading.Event()
         self.process = self._start()
         self.thread = threading.Thread(target=self._watch, daemon=True)
@@ -99,23 +105,24 @@ class _Keeper:
         return Popen(  # noqa: S603 (this module)
             [sys.executable, "-m", __name__, str(self.bound.fileno())],
             stdin=PIPE, stdout=self.log, stderr=self.log, pass_fds=[self.bound.fileno()],
-            env={**os.environ, **SETTINGS}, process_group=0,  # Ctrl-C is for us, who have a last word to tell it
+            env={**_without_server(), **SETTINGS, "PREFECT_HOME": str(self.home)},
+            process_group=0,  # Ctrl-C is for us, who have a last word to tell it
         )  # fmt: skip
 
     def _watch(self) -> None:
         quick_deaths, started = 0, time.monotonic()
-        while self._wait():
+        while self._wait_for_kill():
             quick_deaths = quick_deaths + 1 if time.monotonic() - started < QUICK_SECONDS else 0
             if quick_deaths == MOST_QUICK_DEATHS:
                 break
             started, self.process = time.monotonic(), self._start()
         self.bound.close()  # or callers would wait for ever
 
-    def _wait(self) -> bool:
-        """Until the process ends. Returns whether nobody wanted that."""
-        self.process.wait()
+    def _wait_for_kill(self) -> bool:
+        """Until the process ends. Returns whether it was killed, by somebody else."""
+        status = self.process.wait()
         self.process.stdin.close()  # type: ignore[union-attr]
-        return not self.ending.is_set()
+        return status < 0 and not self.ending.is_set()
 
 
 def _wait_until_healthy(keeper: _Keeper, address: tuple[str, int]) -> None:
@@ -123,9 +130,9 @@ def _wait_until_healthy(keeper: _Keeper, address: tuple[str, int]) -> None:
     while not _is_healthy(address):
         if keeper.has_given_up or time.monotonic() > end:
             raise EmbeddedApiError(
-                f"Prefect's API on {os.environ.get('PREFECT_HOME')} does not start: {_last_line(keeper.log)}; "
-                "make room on the disk, or move that folder away (it holds the history of runs and nothing "
-                "else), or set PREFECT_API_URL to a server"
+                f"{keeper.home}: Prefect's API does not start on it ({_reason(keeper.log)}); make room on the "
+                "disk, or move that folder away (it holds the history of runs and nothing else), or set "
+                "PREFECT_API_URL to a server"
             )
         time.sleep(0.05)
 
@@ -141,10 +148,20 @@ def _is_healthy(address: tuple[str, int]) -> bool:
         connection.close()
 
 
-def _last_line(log: IO[bytes]) -> str:
+def _reason(log: IO[bytes]) -> str:
+    """The last line of a log that names an error, or the last of all."""
     log.seek(0)
-    lines = log.read().decode(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    lines = [line for line in log.read().decode(errors="replace").split("\n") if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return (named or lines or ["it said nothing"])[-1]
+
+
+def _is_in(home: Path) -> bool:
+    """Whether the database is this folder's own, and not one that other machines use too."""
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME, temporary_settings
+
+    with temporary_settings({PREFECT_HOME: home}):
+        return str(home) in str(PREFECT_API_DATABASE_CONNECTION_URL.value())
 
 
 def _join_the_living(alive: IO, url: str) -> None:
@@ -158,16 +175,17 @@ def _join_the_living(alive: IO, url: str) -> None:
 def _mark_crashed(url: str) -> None:
     """Tell the database of flow runs that were killed: nobody else will."""
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
     state = Crashed(message="its process was killed; running it again goes on from there")
-    unfinished = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    unfinished = {"state": {"type": {"any_": [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]}}}
     with SyncPrefectClient(url) as client:
-        dead = FlowRunFilter.model_validate({"state": {"type": {"any_": unfinished}}})
-        for run in client.read_flow_runs(flow_run_filter=dead):
+        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished)):
             client.set_flow_run_state(run.id, state, force=True)
+        for part in client.read_task_runs(task_run_filter=TaskRunFilter.model_validate(unfinished)):
+            client.set_task_run_state(part.id, state, force=True)
 
 
 def main(number: int) -> None:

@@ -14,6 +14,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, in words, by the command line
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # a lost server is told of by a line for each event
 }
 
 

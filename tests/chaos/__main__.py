@@ -17,7 +17,7 @@ from tests.chaos.family import KINDS
 from tests.chaos.songs import OVERRIDES, write_input
 from tests.chaos.traces import BETWEEN, STAGES, STARTING
 
-KILLS_A_WORKSPACE = 3
+KILLS_A_WORKSPACE = 5
 
 
 def main() -> int:

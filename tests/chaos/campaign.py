@@ -6,16 +6,17 @@ not made again, no error is a traceback, and the end is that of a run that nothi
 
 import json
 import random
+import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.chaos.family import API, FLOW, FORKSERVER, TRAINING, WORKER, Family, wait_until
+from tests.chaos.family import API, FLOW, FORKSERVER, TRAINING, WORKER, Family, kind_of, wait_until
 from tests.chaos.traces import STARTING, differences, held_locks, outcome, results, stage_now
 
 APART = {"ingest", "examine", "floors", "shards", "baselines", "ranges", "prints"}
@@ -98,28 +99,45 @@ class Campaign:
 
     def strike(self, workspace: str, kills: list[Kill]) -> Iterator[Blow]:
         """Kill in one workspace, one after another, a run for each; then run to the end and compare."""
+        self._lend_databases(workspace)
         for kill in sorted(kills, key=lambda kill: kill.span.begin):
             yield self._strike(workspace, kill)
         ended, _ = self.finish(workspace)
         yield Blow("", "the end", differences(self.undisturbed, ended))
 
+    def _lend_databases(self, workspace: str) -> None:
+        """Empty ones take seconds to make: half of the workspaces begin with the undisturbed run's."""
+        if self.rng.random() < 0.5:
+            (self.folder / workspace / "prefect").mkdir(parents=True)
+            for name in ("prefect/prefect.db", "mlflow.db"):
+                shutil.copy(self.folder / "undisturbed" / name, self.folder / workspace / name)
+
     def _strike(self, workspace: str, kill: Kill) -> Blow:
         place, begun = self.folder / workspace, time.time()
         before = results(place)
+        kill = self._unfinished(kill, before)
         family = self.start(workspace)
         try:
-            await_sign(family, place, kill, begun)
-            time.sleep(kill.delay)
-            wait_until(lambda: family.of_kind(kill.kind) or family.command.poll() is not None, 20)
-            stage = stage_now(place, begun)
-            if kill.span.stage == ENDING and stage != STARTING:
-                stage = ENDING
-            if not (victims := family.of_kind(kill.kind)):
+            await_moment(family, place, kill, begun)
+            victims = family.of_kind(kill.kind) or family.of_kind(FLOW)
+            stage = ENDING if kill.span.stage == ENDING else stage_now(place, begun)
+            if not victims:
                 return Blow("nobody", stage, [])
-            end(self.rng.choice(victims))
-            return Blow(kill.kind, stage, self._look(family, place, before, kill.kind))
+            victim = self.rng.choice(victims)
+            kind = kind_of(victim) or ""
+            end(victim)
+            return Blow(kind, stage, self._look(family, place, before, kind))
         finally:
             family.end()
+
+    def _unfinished(self, kill: Kill, done: Container[str]) -> Kill:
+        """The same, or where that task is done already the next one, later."""
+        if kill.span.key not in done:
+            return kill
+        left = [span for spans in self.spans.values() for span in spans if span.key not in done]
+        later = [span for span in left if span.begin >= kill.span.begin]
+        span = min(later, key=lambda span: span.begin)
+        return Kill(kill.kind, span, self.rng.uniform(0, span.seconds))
 
     def _look(self, family: Family, place: Path, before: dict, kind: str) -> list[str]:
         """What is wrong once a killed flow's helpers should be gone, or the flow has dealt with the loss."""
@@ -156,19 +174,25 @@ def find_spans(workspace: Path, begun: float, ended: float) -> dict[str, list[Sp
     return {STARTING: [Span(STARTING, 0.0, first)], **stages, ENDING: [ending]}
 
 
-def await_sign(family: Family, workspace: Path, kill: Kill, begun: float) -> None:
-    """Wait until a run has come to what it is to be killed in, or is over."""
+def await_moment(family: Family, workspace: Path, kill: Kill, begun: float) -> None:
+    """Wait until a run is amid what it is to be killed in; no longer than that, and than the run lasts."""
+    key = kill.span.key
 
     def has_come() -> bool:
-        if family.command.poll() is not None:
-            return True
-        if kill.span.stage == STARTING:
-            return True
-        if kill.span.stage == ENDING:
-            return any(workspace.glob("results/mix-*.json")) and fresh(workspace, "mix-*", begun)
-        return fresh(workspace, kill.span.key, begun)
+        if key == ENDING:
+            return all_mixed(workspace, begun)
+        return key == STARTING or fresh(workspace, key, begun)
 
-    wait_until(has_come, LONGEST_RUN)
+    def is_over() -> bool:
+        return family.command.poll() is not None or (workspace / "results" / f"{key}.json").exists()
+
+    wait_until(lambda: has_come() or family.command.poll() is not None, LONGEST_RUN)
+    wait_until(is_over, kill.delay)
+
+
+def all_mixed(workspace: Path, begun: float) -> bool:
+    """Whether the last task is done."""
+    return fresh(workspace, "mix-*", begun) and any(workspace.glob("results/mix-*.json"))
 
 
 def fresh(workspace: Path, pattern: str, begun: float) -> bool:
