@@ -14,6 +14,7 @@ from flows.embedded_api import EmbeddedApiError, embedded_api
 
 OWNER = """
 import sys, time
+from pathlib import Path
 from flows.embedded_api import embedded_api
 
 with embedded_api(Path(sys.argv[1])) as wait:
