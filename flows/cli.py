@@ -8,6 +8,8 @@ import json
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +18,7 @@ import typer
 
 from flows.printing import (
     generated_summary,
+    print_evaluation,
     print_generated,
     print_report,
     print_result,
@@ -305,6 +308,45 @@ def show_config(
     print(describe_settings(load_config(config), sections or []))
 
 
+@app.command()
+def deploy(
+    workspace: WorkspaceOption = Path("workspace"),
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Of the Prefect server, where PREFECT_API_URL names none.")
+    ] = 4200,
+) -> None:
+    """Serve the deployments from here, until Ctrl-C: build-and-train, prepare, train-stem ...
+
+    With PREFECT_API_URL set, for that server; else a server is started on this machine alone.
+    """
+    check_path("--workspace", workspace)
+    prepare_environment(workspace, embedded=False)
+    from flows.serving import prefect_server, serve_workspace
+
+    with prefect_server(workspace.resolve(), port) as url:
+        serve_workspace(workspace.resolve(), url)
+
+
+@app.command()
+def evaluate(
+    overrides: OverridesArgument = None,
+    input: Annotated[str | None, typer.Option(help="The last run's in the workspace, if not given.")] = None,
+    config: Annotated[list[str], typer.Option(help="The last run's, if not given. May repeat.")] = [],  # noqa: B006
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Bits per sample of each stem's model on training, held-out and test audio, measured anew."""
+    check_path("--workspace", workspace)
+    prepare_environment(workspace)
+    from flows.evaluate import evaluate as evaluate_flow
+
+    with quick_flows():
+        result = evaluate_flow(workspace=workspace, input=input, config=config, overrides=overrides or [])
+    print_evaluation(result)
+    if as_json:
+        print(json.dumps({"bits_per_sample": result.bits}, ensure_ascii=False))
+
+
 shards_app = typer.Typer(help="Look after shard sets.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
 
@@ -338,17 +380,24 @@ def run_pipeline(
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
     begin("--input", input, config, overrides, workspace)
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
     from flows.build_and_train import build_and_train
 
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # saves a second at the end
+    with quick_flows():
         result = build_and_train(
             input=input, config=config, overrides=overrides, workspace=workspace, retrain=retrain
         )
     print_result(result, workspace)
     if as_json:
         print(json.dumps(summary(result), ensure_ascii=False))
+
+
+@contextmanager
+def quick_flows() -> Iterator[None]:
+    """Flows without the thread that tells Prefect they are alive: it takes a second to end."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def init_overrides(places: list[str]) -> list[str]:
