@@ -16,6 +16,7 @@ import typer
 
 from flows.printing import (
     generated_summary,
+    print_evaluation,
     print_generated,
     print_report,
     print_result,
@@ -305,6 +306,46 @@ def show_config(
     print(describe_settings(load_config(config), sections or []))
 
 
+@app.command()
+def deploy(
+    workspace: WorkspaceOption = Path("workspace"),
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Of the Prefect server, where PREFECT_API_URL names none.")
+    ] = 4200,
+) -> None:
+    """Serve the deployments from here, until Ctrl-C: build-and-train, prepare, train-stem ...
+
+    With PREFECT_API_URL set, for that server; else a server is started on this machine alone.
+    """
+    check_path("--workspace", workspace)
+    prepare_environment(workspace, embedded=False)
+    from flows.serving import prefect_server, serve_workspace
+
+    with prefect_server(workspace.resolve(), port) as url:
+        serve_workspace(workspace.resolve(), url)
+
+
+@app.command()
+def evaluate(
+    overrides: OverridesArgument = None,
+    input: Annotated[str | None, typer.Option(help="The last run's in the workspace, if not given.")] = None,
+    config: Annotated[list[str], typer.Option(help="The last run's, if not given. May repeat.")] = [],  # noqa: B006
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Bits per sample of each stem's model on training, held-out and test audio, measured anew."""
+    check_path("--workspace", workspace)
+    prepare_environment(workspace)
+    from flows.running import run_flow
+
+    result = run_flow(
+        "flows.evaluate:evaluate", workspace, input=input, config=config, overrides=overrides or []
+    )
+    print_evaluation(result)
+    if as_json:
+        print(json.dumps({"bits_per_sample": result.bits}, ensure_ascii=False))
+
+
 shards_app = typer.Typer(help="Look after shard sets.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
 
@@ -338,11 +379,12 @@ def run_pipeline(
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
     begin("--input", input, config, overrides, workspace)
-    from flows.running import run_build_and_train
+    from flows.running import run_flow
 
-    result = run_build_and_train(
-        input=input, config=config, overrides=overrides, workspace=workspace, retrain=retrain
-    )
+    result = run_flow(
+        "flows.build_and_train:build_and_train", workspace,
+        input=input, config=config, overrides=overrides, retrain=retrain,
+    )  # fmt: skip
     print_result(result, workspace)
     if as_json:
         print(json.dumps(summary(result), ensure_ascii=False))

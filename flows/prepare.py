@@ -9,6 +9,7 @@ from posixpath import basename
 from pydantic import BaseModel
 
 from flows.ledger import DirectLedger, Ledger
+from flows.requests import Request, find_input
 from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
 from tasks.plan import IngestedSong, Prepared
@@ -19,7 +20,7 @@ from tasks.shards import shards
 from tasks.splits import known_splits, remember_splits
 from tasks.workspace import Workspace
 from wavenet.audio.decoding import AudioSource
-from wavenet.config import Config, load_config
+from wavenet.config import Config
 from wavenet.data.dataset import check_compatible
 from wavenet.data.listing import Listing, open_listing
 from wavenet.data.scan import WORKSPACE_MARK, scan_input
@@ -247,11 +248,18 @@ def prepare_shards(input: str, config: list[str], overrides: list[str], workspac
 
 
 def prepare_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> PreparedShards:
+    """From an input to shards and no further, without Prefect."""
+    return prepare_request(
+        Request(input=input, config=config, overrides=overrides), workspace, DirectLedger()
+    )
+
+
+def prepare_request(request: Request, workspace: Path, ledger: Ledger) -> PreparedShards:
     """From an input to shards and no further."""
-    settings = load_config(config, overrides)
+    settings = request.settings()
     place = open_workspace(workspace)
-    ledger = DirectLedger()
-    prepared = prepare_band(place, open_listing(input, place.downloads), settings, ledger)
+    listing = open_listing(find_input(place, request.input), place.downloads)
+    prepared = prepare_band(place, listing, settings, ledger)
     plan = prepared.plan
     records = write_shard_sets(place, prepared, settings, ledger)
     remember_splits(place, settings.segmentation.heldout_share, plan.splits)

@@ -15,7 +15,7 @@ from tasks.progress import clock
 from wavenet.training.taken_over import Transfer
 
 if TYPE_CHECKING:
-    from flows.build_and_train import PipelineResult
+    from flows.band import Evaluation, PipelineResult
     from flows.generating import GeneratedOutput
     from flows.training import TrainingOutput
     from wavenet.evaluation.comparison import Comparison
@@ -52,6 +52,20 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
         print(f"stem    {path}")
     print(f"report  {result.output.report}")
     print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Bits per sample of each stem's model on each split, beside context models on held-out audio."""
+    bits = evaluation.bits.values()
+    splits = [name for name in ("train", "heldout", "test") if any(name in each for each in bits)]
+    told = [f"{name}_told_nothing" for name in splits if any(f"{name}_told_nothing" in each for each in bits)]
+    names = [*splits, *told, *FIGURES]
+    head = [FIGURES.get(name, name.replace("_", " ")) for name in names]
+    rows = [
+        [stem, *(f"{each[name]:.3f}" if name in each else "" for name in names)]
+        for stem, each in evaluation.bits.items()
+    ]
+    print_tables([("Bits per sample (lower is better)", ["stem", *head], rows)])
 
 
 def describe_badness(badness: float | None) -> str:

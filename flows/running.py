@@ -1,4 +1,4 @@
-"""The main flow run from the command line: on the server that the environment names, or on an API of its own.
+"""A flow run from the command line: on the server that the environment names, or on an API of its own.
 
 Knows nothing of what the flow does. The invariant: whoever runs it gets its result or its own error, whatever
 becomes of Prefect's server meanwhile: the server is told of the work, and does not decide of it.
@@ -7,63 +7,92 @@ becomes of Prefect's server meanwhile: the server is told of the work, and does 
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.embedded_api import embedded_api
 
 if TYPE_CHECKING:
-    from flows.build_and_train import PipelineResult
+    from prefect import Flow
 
 
-def run_build_and_train(workspace: Path, **parameters: Any) -> "PipelineResult":
-    """Run the flow. Raises what it raises; EmbeddedApiError; RuntimeError where a server never answered."""
+def run_flow(entrypoint: str, workspace: Path, **parameters: Any) -> Any:
+    """The result of a flow. entrypoint: MODULE:NAME, which is imported while the API starts.
+
+    Raises what it raises; EmbeddedApiError; RuntimeError where a server never answered.
+    """
     parameters = {"workspace": workspace, **parameters}
     if url := os.environ.get("PREFECT_API_URL"):
-        return run_on_server(url, workspace, parameters)
-    return run_embedded(Path(os.environ["PREFECT_HOME"]), parameters)
+        return _run_on_server(url, entrypoint, parameters)
+    return _run_embedded(Path(os.environ["PREFECT_HOME"]), entrypoint, parameters)
 
 
-def run_on_server(url: str, workspace: Path, parameters: dict[str, Any]) -> "PipelineResult":
-    """Run the flow on a server; if it is lost on the way, end the run without it."""
+def _load(entrypoint: str) -> "Flow[..., Any]":
+    module, _, name = entrypoint.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _run_on_server(url: str, entrypoint: str, parameters: Mapping[str, Any]) -> Any:
+    """Run a flow on a server; if it is lost on the way, end the run without it."""
     import httpx
     from prefect.exceptions import ObjectNotFound
 
-    from flows.build_and_train import build_and_train
-
-    results: list[PipelineResult] = []
-    flow = build_and_train.with_options()
-    flow.fn = functools.wraps(flow.fn)(lambda **given: results.append(build_and_train.fn(**given)) or results[0])
+    flow, results = _keeping_results(_load(entrypoint))
     try:
-        return flow(**parameters)
+        with _quick_flows():
+            return flow(**parameters)
     except (httpx.HTTPError, ObjectNotFound) as error:  # a server may come back with another database
         lost = f"waveband: the Prefect server at {url} was lost on the way ({error})"
         if results:
             print(f"{lost}; the run is complete, and is not shown as such there", file=sys.stderr)
             return results[0]
         print(f"{lost}; the run goes on without it, from what is done", file=sys.stderr)
-        return run_embedded(workspace.resolve() / "prefect", parameters)
+        home = parameters["workspace"].resolve() / "prefect"
+        return _run_embedded(home, entrypoint, parameters)
 
 
-def run_embedded(home: Path, parameters: dict[str, Any]) -> "PipelineResult":
-    """Run the flow on an API of its own. home: the folder of its database."""
+def _keeping_results(flow: "Flow[..., Any]") -> tuple["Flow[..., Any]", list[Any]]:
+    """The flow, and a list that will hold what it returns: Prefect gives that only once it has told its
+    server."""
+    kept: list[Any] = []
+
+    @functools.wraps(flow.fn)
+    def keep(**parameters: Any) -> Any:
+        kept.append(flow.fn(**parameters))
+        return kept[0]
+
+    keeping = flow.with_options()
+    keeping.fn = keep
+    return keeping, kept
+
+
+def _run_embedded(home: Path, entrypoint: str, parameters: Mapping[str, Any]) -> Any:
+    """Run a flow on an API of its own. home: the folder of its database."""
     with embedded_api(home) as wait:
-        from flows.build_and_train import build_and_train  # takes as long as the API does to start
-
-        with api_settings(wait()):
-            return build_and_train(**parameters)
+        flow = _load(entrypoint)  # takes as long as the API does to start
+        with _api_at(wait()), _quick_flows():
+            return flow(**parameters)
 
 
 @contextmanager
-def api_settings(url: str) -> Iterator[None]:
+def _quick_flows() -> Iterator[None]:
+    """Flows without the thread that tells Prefect they are alive: it takes a second to end."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+@contextmanager
+def _api_at(url: str) -> Iterator[None]:
     """Have Prefect use an API of this run's own; all it is told has arrived when the block is left."""
     from prefect.events.worker import EventsWorker
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    # no heartbeats: nobody is there to miss them, and they cost a second at the end
-    with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with temporary_settings({PREFECT_API_URL: url}):
         try:
             yield
         finally:

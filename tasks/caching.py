@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from tasks.records import Record, StoredRecord
 from tasks.workspace import Workspace
 from wavenet.config import NO_CONTENT
+from wavenet.errors import NotMadeError
 from wavenet.files import digest_json, read_json, sizes_of_files, write_json
 
 CACHED = "Cached"
@@ -73,8 +74,9 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
 
     The function takes a `workspace` and returns a StoredRecord, as annotated. Parameters in `ignore` are not
     part of the key. If it takes `scratch`, it gets a folder of that key's own, kept until its result is
-    stored, so that an interrupted run can go on. The task takes one parameter more, `refresh`: compute
-    even if there is a result. A task run that reuses a result ends in the state `Cached`.
+    stored, so that an interrupted run can go on. The task takes two parameters more: `refresh`, compute
+    even if there is a result, and `only_reuse`, raise NotMadeError if there is none. A task run that reuses a
+    result ends in the state `Cached`.
     """
 
     def decorate(function: Callable) -> Task:
@@ -82,13 +84,19 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
         record_type = get_type_hints(function)["return"]
 
         @functools.wraps(function)
-        def run(*, workspace: Workspace, refresh: bool = False, **inputs: Any) -> Any:
+        def run(
+            *, workspace: Workspace, refresh: bool = False, only_reuse: bool = False, **inputs: Any
+        ) -> Any:
             kept = {name: value for name, value in inputs.items() if name not in ignore}
             key = content_key(function.__name__, version, kept)
             with workspace.lock(key):
                 record = None if refresh else read_result(workspace, key, record_type)
                 if record is not None:
                     return Completed(name=CACHED, message=f"reused {key}", data=record)
+                if only_reuse:
+                    raise NotMadeError(
+                        f"{run_name.format(**inputs)}: this was not made yet with these settings"
+                    )
                 scratch = {"scratch": workspace.work(key)} if "scratch" in signature.parameters else {}
                 record = function(workspace=workspace, **scratch, **inputs)
                 if record.lasts:
@@ -104,8 +112,10 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
 
 
 def _public(signature: inspect.Signature) -> inspect.Signature:
-    """What the task takes: the function's parameters by keyword, less scratch, and refresh."""
+    """What the task takes: the function's parameters by keyword, less scratch, and what decides on reuse."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [p.replace(kind=keyword) for p in signature.parameters.values() if p.name != "scratch"]
-    refresh = inspect.Parameter("refresh", keyword, default=False, annotation=bool)
-    return signature.replace(parameters=[*parameters, refresh])
+    decisions = [
+        inspect.Parameter(name, keyword, default=False, annotation=bool) for name in ("refresh", "only_reuse")
+    ]
+    return signature.replace(parameters=[*parameters, *decisions])

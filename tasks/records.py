@@ -116,6 +116,16 @@ class LikelihoodRecord(StoredRecord):
     nats: Spread
 
 
+class EvaluationRecord(StoredRecord):
+    """Bits per sample of a network on each split of a stem's shards, told all that is known and told nothing.
+
+    heldout, train and, where there is such a split, test; the same with `_told_nothing` of a network that can
+    be told something. train is of windows spread evenly.
+    """
+
+    bits: dict[str, float]
+
+
 class WeightsRecord(StoredRecord):
     """A network by itself, wherever it came from; the digest is of weights and card."""
 

@@ -36,15 +36,19 @@ from wavenet.training.trial_result import TrialResult
 JOB = "job.json"
 SECONDS_TO_END = 60.0
 """For a last step and a checkpoint."""
+_under_way: set[Popen] = set()
 
 
-def run_session(job: Job, reporters: Sequence[Reporter], processes: int = 1) -> tuple[Path, Result]:
+def run_session(
+    job: Job, reporters: Sequence[Reporter], processes: int = 1, side_by_side: int = 1
+) -> tuple[Path, Result]:
     """Train in a process of its own, or in several that share each batch. Returns the folder of the model.
 
-    Raises what the training raises, and TrainingStoppedError where it was ended from outside.
+    side_by_side: such trainings at once on the same cores, which they share. Raises what the training raises,
+    and TrainingStoppedError where it was ended from outside.
     """
     remedy = "run again to go on from the last checkpoint"
-    _run(job, reporters, processes, f"train {job.stem}", remedy)
+    _run(job, reporters, processes, f"train {job.stem}", remedy, side_by_side)
     trained = job.folder / TRAINED
     return trained, Result.model_validate(read_json(trained / RESULT))
 
@@ -59,11 +63,25 @@ def run_trial(trial: Trial, reporters: Sequence[Reporter] = ()) -> TrialResult:
     return TrialResult.model_validate(read_json(trial.folder / RESULT))
 
 
-def _run(job: Job | Trial, reporters: Sequence[Reporter], processes: int, name: str, remedy: str) -> None:
+def stop_sessions() -> None:
+    """End what is under way, for somebody who does not want to wait for it: checkpoints are saved."""
+    for process in list(_under_way):
+        if process.poll() is None:
+            process.terminate()
+
+
+def _run(
+    job: Job | Trial,
+    reporters: Sequence[Reporter],
+    processes: int,
+    name: str,
+    remedy: str,
+    side_by_side: int = 1,
+) -> None:
     """Have a job done; its folder then holds the result."""
     job.folder.mkdir(parents=True, exist_ok=True)
     write_text(job.folder / JOB, job.model_dump_json(indent=2))
-    with _started(_command(job.folder / JOB, processes), processes) as process:
+    with _started(_command(job.folder / JOB, processes), processes, side_by_side) as process:
         last = _listen(process, reporters)
         status = process.wait()
     if isinstance(last, Failed):
@@ -83,22 +101,27 @@ def _command(job: Path, processes: int) -> list[str]:
     return [sys.executable, *launcher, *session]
 
 
-def _threads(processes: int) -> int:
-    """Threads of each, so that all of them have the cores to themselves; torchrun would say one."""
-    return max(1, (os.cpu_count() or 1) // processes)
+def _environment(sharing: int) -> dict[str, str] | None:
+    """What a process is started with that shares the cores with others: so many threads that all of them have
+    the cores to themselves; torchrun would say one. None where it is alone."""
+    if sharing == 1:
+        return None
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // sharing)), **os.environ}
 
 
 @contextmanager
-def _started(command: list[str], processes: int) -> Iterator[Popen]:
+def _started(command: list[str], processes: int, side_by_side: int) -> Iterator[Popen]:
     """A running process, asked to end and then made to when the block is left."""
     process = Popen(  # noqa: S603 (our own module)
-        command, env={"OMP_NUM_THREADS": str(_threads(processes)), **os.environ} if processes > 1 else None,
+        command, env=_environment(processes * side_by_side),
         process_group=0 if processes > 1 else None,  # Ctrl-C is for us: the launcher takes it otherwise
         stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
+    _under_way.add(process)
     try:
         yield process
     finally:
+        _under_way.discard(process)
         if process.poll() is None:
             process.terminate()
             try:

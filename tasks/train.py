@@ -1,9 +1,12 @@
 """Training: from a stem's shards to its model, measured on held-out audio."""
 
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.caching import cached_task
+from tasks.devices import AUTO, lease_all, lease_device
 from tasks.progress import TrainingProgress
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
 from tasks.session import run_session
@@ -19,7 +22,7 @@ from wavenet.training.metrics import METRICS, read_metrics
 FIGURES, LOSS_CURVE = "figures.json", "loss.png"
 
 
-@cached_task(version="3", run_name="train-{stem}", ignore=["tracking_run", "baselines"])
+@cached_task(version="3", run_name="train-{stem}", ignore=["tracking_run", "baselines", "slots"])
 def train(
     workspace: Workspace,
     scratch: Path,
@@ -30,22 +33,26 @@ def train(
     baselines: BaselinesRecord,
     init: WeightsRecord | None,
     tracking_run: str | None,
+    slots: list[str],
 ) -> ModelRecord:
     """Train one stem's network, going on from the checkpoint of an interrupted run of the same key.
 
-    In a process of its own, which ends with this one. baselines: what its figures are shown beside.
+    In a process of its own, which ends with this one. baselines: what its figures are shown beside. slots: as
+    `list_slots` has them, one of which it holds meanwhile; where `training.device` names one, that.
     """
-    job = Job(
-        stem=stem,
-        shards=str(workspace.path(shards.folder)),
-        shards_digest=shards.digest,
-        folder=scratch,
-        config=StemConfig(model=model, training=training),
-        init=workspace.path(init.folder) if init else None,
-    )
-    with metrics_mirror(workspace, tracking_run) as mirror:
-        reporters = [TrainingProgress(stem, training.steps, baselines.bits), mirror]
-        trained, result = run_session(job, reporters, training.processes)
+    with leased(training, slots) as device:
+        job = Job(
+            stem=stem,
+            shards=str(workspace.path(shards.folder)),
+            shards_digest=shards.digest,
+            folder=scratch,
+            config=StemConfig(model=model, training=training.model_copy(update={"device": device})),
+            init=workspace.path(init.folder) if init else None,
+        )
+        with metrics_mirror(workspace, tracking_run) as mirror:
+            reporters = [TrainingProgress(stem, training.steps, baselines.bits), mirror]
+            beside = slots.count(device)
+            trained, result = run_session(job, reporters, training.processes, beside)
     figures = {
         "heldout_bits": result.heldout_bits,
         "free_bits": result.free_bits,
@@ -63,3 +70,14 @@ def train(
         name = digest_folder(folder, [WEIGHTS, CARD, METRICS])  # other metrics, another folder
         plot_loss(read_metrics(folder / METRICS), baselines.bits.models, folder / LOSS_CURVE)
         return ModelRecord(digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures)
+
+
+@contextmanager
+def leased(training: TrainingConfig, slots: Sequence[str]) -> Iterator[str]:
+    """The device of a training, no other's meanwhile. Processes that share a batch find theirs themselves."""
+    if training.processes > 1:
+        with lease_all(slots):
+            yield training.device
+    else:
+        with lease_device(slots if training.device == AUTO else [training.device]) as device:
+            yield device

@@ -7,8 +7,9 @@ other settings (the receptive field, a window's length) is computed and never co
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -21,6 +22,7 @@ CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
 NO_CONTENT: dict[str, Any] = {"content": False}
 """Marks a setting that decides where or how often, and not what comes out: no part of a cache key."""
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Section(BaseModel):
@@ -318,6 +320,18 @@ class MixConfig(Section):
     )
 
 
+class OrchestrationConfig(Section):
+    """Where tasks run; no part of what comes out."""
+
+    devices: list[Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]] = Field(
+        ["auto"],
+        min_length=1,
+        description="where stems are trained, one at a time on each: [cuda:0, cuda:1], or [cpu, cpu] for two "
+        "side by side; auto: every GPU there is, or the CPU",
+        json_schema_extra=NO_CONTENT,
+    )
+
+
 STEM_SECTIONS: dict[str, type[Section]] = {
     "model": ModelConfig,
     "training": TrainingConfig,
@@ -354,6 +368,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     generation: GenerationConfig = GenerationConfig()
     mix: MixConfig = MixConfig()
+    orchestration: OrchestrationConfig = OrchestrationConfig()
     stems: dict[str, StemOverrides] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -396,7 +411,7 @@ class Config(Section):
         overrides = self.stems.get(stem, StemOverrides())
         merged = {}
         for name, section in STEM_SECTIONS.items():
-            values = _merge(getattr(self, name).model_dump(), getattr(overrides, name))
+            values = merge_settings(getattr(self, name).model_dump(), getattr(overrides, name))
             try:
                 merged[name] = section.model_validate(values)
             except ValidationError as error:
@@ -409,17 +424,20 @@ def num_generated_samples(config: GenerationConfig, sample_rate: int) -> int:
     return max(1, math.ceil(round(config.seconds * sample_rate, 6)))  # 4.03 s * 8000 Hz is 32240
 
 
-def load_config(sources: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> Config:
-    """Compose a configuration: each source over the one before it, then `key.path=value` overrides.
+def load_config(
+    sources: Iterable[str | Path] = (), overrides: Iterable[str] = (), changes: Mapping[str, Any] = NO_CHANGES
+) -> Config:
+    """Compose a configuration: each source over the one before it, changes, then `key.path=value` overrides.
 
-    A source is a name in `configs/` or the path of a YAML file; values of overrides are YAML.
-    Raises ConfigError on a missing file, an unknown key or a bad value.
+    A source is a name in `configs/` or the path of a YAML file; changes are sections as one would have them;
+    values of overrides are YAML. Raises ConfigError on a missing file, an unknown key or a bad value.
     """
     values: dict[str, Any] = {}
     for source in sources:
-        values = _merge(values, _read_yaml(find_config(source)))
+        values = merge_settings(values, _read_yaml(find_config(source)))
+    values = merge_settings(values, changes)
     for override in overrides:
-        values = _merge(values, _parse_override(override))
+        values = merge_settings(values, _parse_override(override))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -429,7 +447,7 @@ def load_config(sources: Iterable[str | Path] = (), overrides: Iterable[str] = (
 def find_config(source: str | Path) -> Path:
     """The YAML file that a name or path refers to. Raises ConfigError naming what there is."""
     path = Path(source)
-    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+    if is_config_path(source):
         if path.is_file():
             return path
         raise ConfigError(
@@ -440,6 +458,12 @@ def find_config(source: str | Path) -> Path:
         hint = _nearest(str(source), config_names())
         raise ConfigError(f"no config is named '{source}'{hint}; there are: {', '.join(config_names())}")
     return named
+
+
+def is_config_path(source: str | Path) -> bool:
+    """Whether a config is named by the path of a file, and is none of those that come with Waveband."""
+    path = Path(source)
+    return path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
 
 
 def config_names() -> list[str]:
@@ -473,11 +497,12 @@ def _parse_override(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections over sections, key by key; whatever is no section is replaced."""
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge_settings(merged[key], value) if both else value
     return merged
 
 

@@ -56,3 +56,7 @@ class TrainingStoppedError(WavebandError):
 
 class OutOfMemoryError(WavebandError):
     """Memory does not hold even one window."""
+
+
+class NotMadeError(WavebandError):
+    """What was to be reused and not made is not there."""

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from tests.conftest import TINY, write_tone
 
-OVERRIDES = ["training.steps=300", "training.checkpoint_seconds=0.1", "generation.seconds=4"]
+OVERRIDES = ["training.steps=60", "training.checkpoint_seconds=0.05", "training.heldout_every=20"]
 PITCHES = {"drums": 200.0, "bass": 60.0}
 
 
-def write_input(folder: Path, stems: list[str], separate: bool) -> list[object]:
+def write_input(folder: Path, stems: list[str]) -> list[object]:
     """Write songs and configuration. Returns the arguments of `waveband run` that name them."""
     config = folder / "tiny.yaml"
     config.write_text(TINY)

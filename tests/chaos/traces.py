@@ -1,12 +1,11 @@
 """What a run has left in its workspace: stages by their locks, results, and what must be equal in the end."""
 
 import fcntl
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from wavenet.files import digest_file, read_json
+from wavenet.files import digest_file, digest_json, read_json
 from wavenet.training.metrics import METRICS, SPEED, read_metrics
 
 STAGES = (
@@ -79,12 +78,12 @@ def outcome(workspace: Path, told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metrics(workspace: Path) -> dict[str, list[str]]:
-    """Each stem's curve, without what the clock says; of several models of a stem all must be equal."""
-    curves: dict[str, list[str]] = {}
-    for path in sorted((workspace / "store" / "models").glob(f"[!.]*/{METRICS}")):
+    """The digest of each stem's curve, without what the clock says; of several models all must be equal."""
+    curves: dict[str, set[str]] = {}
+    for path in (workspace / "store" / "models").glob(f"[!.]*/{METRICS}"):
         rows = [{k: v for k, v in row.items() if k != SPEED} for row in read_metrics(path)]
-        curves.setdefault(path.parent.name.split("-")[0], []).append(json.dumps(rows, sort_keys=True))
-    return {stem: sorted(set(rows)) for stem, rows in curves.items()}
+        curves.setdefault(path.parent.name.split("-")[0], set()).add(digest_json(rows))
+    return {stem: sorted(digests) for stem, digests in curves.items()}
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:

@@ -139,13 +139,20 @@ class TrainingWindows:
 
 
 class HeldoutWindows:
-    """Held-out audio in windows that score each sample that has its context once, told all that is known."""
+    """A split in windows that score each sample that has its context once, told all that is known."""
 
-    def __init__(self, shards: Path, receptive_field: int, scored_length: int, form: ConditionForm) -> None:
+    def __init__(
+        self,
+        shards: Path,
+        receptive_field: int,
+        scored_length: int,
+        form: ConditionForm,
+        split: Split = "heldout",
+    ) -> None:
         """Raises IncompatibleDataError where no sample has its context, or what is to be told is missing."""
-        self.runs = load_runs(shards, "heldout")
+        self.runs = load_runs(shards, split)
         self.tiles = list(tile_places(self.runs, receptive_field, scored_length))
-        self.source = ConditionSource(shards, "heldout", self.runs, form)
+        self.source = ConditionSource(shards, split, self.runs, form)
 
     def __len__(self) -> int:
         return len(self.tiles)

@@ -1,0 +1,61 @@
+"""What is to be made again though nothing changed: named stems, and task runs that a person set back.
+
+Who opens a task run in Prefect's UI, changes its state (to Failed, say) and retries the flow run, wants that
+task again. Knows nothing of what tasks make.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from prefect import runtime
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import TaskRunSort
+
+FOLLOWS = {"train": ("train", "generate"), "generate": ("generate",)}
+"""Whose task run is set back, and what is then made again. The mix follows them all."""
+SET_BACK = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED, StateType.PENDING, StateType.SCHEDULED}
+
+
+class Again:
+    """Names of task runs, such as train-drums, that are to compute and not to reuse."""
+
+    def __init__(self, retrain: Collection[str], set_back: Collection[str] = ()) -> None:
+        """retrain: stems. set_back: names of task runs."""
+        self.retrain, self.set_back = frozenset(retrain), frozenset(set_back)
+
+    def __bool__(self) -> bool:
+        return bool(self.retrain or self.set_back)
+
+    def wants(self, task: str, stem: str) -> bool:
+        """Whether a stem's `train` or `generate` is to be done again."""
+        causes = [cause for cause, following in FOLLOWS.items() if task in following]
+        return stem in self.retrain or any(f"{cause}-{stem}" in self.set_back for cause in causes)
+
+
+def find_set_back() -> set[str]:
+    """Names of this flow run's task runs that ended otherwise than `Completed`, where it is retried.
+
+    What seems to be running is left out: it was killed, and what it had finished is reused.
+    """
+    if (runtime.flow_run.run_count or 1) < 2:
+        return set()
+    latest: dict[str, Any] = {}
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id]))
+    with get_client(sync_client=True) as client:
+        for run in _all_task_runs(client, mine):
+            latest[run.name] = run.state_type
+    return {name for name, state in latest.items() if state in SET_BACK}
+
+
+def _all_task_runs(client: Any, mine: FlowRunFilter, page: int = 200) -> list[Any]:
+    """All of them, the newest last."""
+    runs: list[Any] = []
+    while True:
+        found = client.read_task_runs(
+            flow_run_filter=mine, sort=TaskRunSort.EXPECTED_START_TIME_ASC, limit=page, offset=len(runs)
+        )
+        runs += found
+        if len(found) < page:
+            return runs

@@ -1,0 +1,33 @@
+"""From an input to shards and no further, as a flow: what `waveband prepare` does without Prefect."""
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.ledger import THREADS, Ledger
+from flows.parameters import Changes, given
+from flows.prepare import PreparedShards, prepare_request
+from flows.requests import DEMO, Request
+
+
+@flow(name="prepare", task_runner=ThreadPoolTaskRunner(max_workers=THREADS), flow_run_name="{input}")
+def prepare(
+    input: str = DEMO,
+    config: list[str] = ["album"],  # noqa: B006
+    changes: Changes = Changes(),  # noqa: B008  # type: ignore[valid-type]
+    overrides: list[str] = [],  # noqa: B006
+    workspace: Path = Path("workspace"),
+) -> PreparedShards:
+    """From a folder of music to Parquet shards, one set a stem, and no further.
+
+    Args:
+        input: Folder, glob, manifest (CSV, JSONL) or URL of tracks, or of songs as folders of stems; `demo`
+            is an album that Waveband synthesizes itself.
+        config: Names of configs or paths of YAML files, each over the one before.
+        changes: Settings that differ from the configs'; what is left out stays as it is there.
+        overrides: The same as text, section.key=value, over all else.
+        workspace: Folder that holds everything made on the way, as the worker sees it.
+    """
+    request = Request(input=input, config=config, changes=given(changes), overrides=overrides)
+    return prepare_request(request, workspace, Ledger())
