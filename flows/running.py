@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.embedded_api import embedded_api
+from wavenet.disk import full_disk_told
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 def run_flow(entrypoint: str, workspace: Path, **parameters: Any) -> Any:
     """The result of a flow. entrypoint: MODULE:NAME, which is imported while the API starts.
 
-    Raises what it raises; EmbeddedApiError; RuntimeError where a server never answered.
+    Raises what it raises; DiskFullError; EmbeddedApiError; RuntimeError where a server never answered.
     """
     parameters = {"workspace": workspace, **parameters}
-    if url := os.environ.get("PREFECT_API_URL"):
-        return _run_on_server(url, entrypoint, parameters)
-    return _run_embedded(Path(os.environ["PREFECT_HOME"]), entrypoint, parameters)
+    with full_disk_told(workspace.resolve()):
+        if url := os.environ.get("PREFECT_API_URL"):
+            return _run_on_server(url, entrypoint, parameters)
+        return _run_embedded(Path(os.environ["PREFECT_HOME"]), entrypoint, parameters)
 
 
 def _load(entrypoint: str) -> "Flow[..., Any]":

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from tasks.records import Record, StoredRecord
 from tasks.workspace import Workspace
 from wavenet.config import NO_CONTENT
+from wavenet.disk import full_disk_told
 from wavenet.errors import NotMadeError
 from wavenet.files import digest_json, read_json, sizes_of_files, write_json
 
@@ -89,7 +90,7 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
         ) -> Any:
             kept = {name: value for name, value in inputs.items() if name not in ignore}
             key = content_key(function.__name__, version, kept)
-            with workspace.lock(key):
+            with workspace.lock(key), full_disk_told(workspace.root):
                 record = None if refresh else read_result(workspace, key, record_type)
                 if record is not None:
                     return Completed(name=CACHED, message=f"reused {key}", data=record)
