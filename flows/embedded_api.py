@@ -1,6 +1,6 @@
 """Prefect's API for one run: a process of its own, on SQLite in the workspace, gone with whoever started it.
 
-Knows nothing of flows. Prefect would start such a process itself, but one that outlives a killed run for ever.
+Knows nothing of flows. Prefect would start such a process itself, but one that outlives a killed run.
 The invariants: the process ends when its standard input does, whoever is killed how; the database is migrated
 by one at a time; and no flow run of a process that is gone stays Running for longer than until the next run.
 
@@ -79,7 +79,7 @@ def _without_server() -> dict[str, str]:
 
 
 class _Keeper:
-    """Keeps a process running: one that is killed is started again, on the same socket, where callers wait."""
+    """Keeps a process running: one that is killed is started again on the same socket, where callers wait."""
 
     def __init__(self, home: Path, bound: socket.socket, log: IO[bytes]) -> None:
         self.home, self.bound, self.log = home, bound, log
@@ -130,9 +130,9 @@ def _wait_until_healthy(keeper: _Keeper, address: tuple[str, int]) -> None:
     while not _is_healthy(address):
         if keeper.has_given_up or time.monotonic() > end:
             raise EmbeddedApiError(
-                f"{keeper.home}: Prefect's API does not start on it ({_reason(keeper.log)}); make room on the "
-                "disk, or move that folder away (it holds the history of runs and nothing else), or set "
-                "PREFECT_API_URL to a server"
+                f"{keeper.home}: Prefect's API does not start on it ({_reason(keeper.log)}); make room on "
+                "the disk, or move that folder away (it holds the history of runs and nothing else), or "
+                "set PREFECT_API_URL to a server"
             )
         time.sleep(0.05)
 

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from wavenet.errors import AudioDecodeError
 
 PR_SET_PDEATHSIG = 1
+LOST = (ProcessExpired, BrokenProcessPool)
+"""What a call ends with whose process is gone."""
 Result = TypeVar("Result")
 _opening = threading.Lock()
 _under_way: set[ProcessFuture] = set()
@@ -41,29 +44,32 @@ def run_apart(
     function raises, WorkerLostError where two processes died or one did not end, and CancelledError where
     `stop_workers` was called meanwhile.
     """
-    with _opening:  # or threads that come at once would each open a pool
-        pool = _pool(workers or os.cpu_count() or 1)
-    call = functools.partial(pool.schedule, _run, args=(function, args), timeout=timeout)
+    call = functools.partial(_call, function, args, timeout, workers or os.cpu_count() or 1)
     try:
         try:
-            return _await(call())
-        except ProcessExpired:  # killed from outside, maybe, or for want of memory
-            return _await(call())
+            return call()
+        except LOST:  # killed from outside, maybe, or for want of memory
+            return call()
     except TimeoutError as error:
         if error.__cause__ is not None:  # the function's own, its traceback in the worker beside it
             raise
         raise WorkerLostError(
             f"{what}: reading it took longer than {timeout:.0f} s and was given up; copy or export it again"
         ) from None
-    except ProcessExpired as error:
+    except LOST as error:
+        status = getattr(error, "exitcode", "unknown")
         raise WorkerLostError(
-            f"{what}: the process that read it broke down twice (exit status {error.exitcode}); copy or export "
-            "it again, or give it more memory"
+            f"{what}: the process that read it broke down twice (exit status {status}); copy or export it "
+            "again, or give it more memory"
         ) from None
 
 
-def _await(future: ProcessFuture) -> Any:
-    """The result of a call, which `stop_workers` may end meanwhile."""
+def _call(function: Callable[..., Result], args: tuple, timeout: float, workers: int) -> Result:
+    """The result of one call, which `stop_workers` may end meanwhile."""
+    with _opening:  # or threads that come at once would each open a pool
+        if not _pool(workers).active:  # it gives up when workers die that have nothing to do
+            _pool.cache_clear()
+        future = _pool(workers).schedule(_run, args=(function, args), timeout=timeout)
     _under_way.add(future)
     try:
         return future.result()

@@ -19,7 +19,7 @@ WORDS = ("No space left on device", "database or disk is full", "quota exceeded"
 
 @contextmanager
 def full_disk_told(place: Path) -> Iterator[None]:
-    """Raise DiskFullError in the place of whatever a full disk has led to. place: where things are written."""
+    """Raise DiskFullError in the place of whatever a full disk has led to. place: where it was written."""
     try:
         yield
     except DiskFullError:
@@ -33,9 +33,8 @@ def full_disk_told(place: Path) -> Iterator[None]:
 def is_of_full_disk(error: BaseException | None) -> bool:
     """Whether an error, or one that it was raised from or amid, is that there is no room."""
     while error is not None:
-        if (isinstance(error, OSError) and error.errno in NUMBERS) or any(
-            word in str(error) for word in WORDS
-        ):
+        numbered = isinstance(error, OSError) and error.errno in NUMBERS
+        if numbered or any(word in str(error) for word in WORDS):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -46,6 +45,6 @@ def explain_full_disk(place: Path, error: BaseException) -> str:
     there = next((path for path in (place, *place.parents) if path.exists()), Path("/"))
     free = shutil.disk_usage(there).free / 1e6
     return (
-        f"{place}: the disk is full ({free:,.1f} MB free; {str(error) or type(error).__name__}); nothing that "
-        "was finished is lost: make room there, and run the same command again, it goes on from there"
+        f"{place}: the disk is full ({free:,.1f} MB free; {error}); nothing that was finished is lost: make "
+        "room there, and run the same command again, it goes on from there"
     )

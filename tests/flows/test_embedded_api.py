@@ -83,9 +83,9 @@ def test_an_api_that_is_killed_is_started_again_on_the_same_address(home):
 
 def test_an_api_that_cannot_start_is_an_error_that_names_the_folder_and_the_reason(tmp_path):
     (tmp_path / "prefect.db").write_text("no database")
-    with pytest.raises(EmbeddedApiError, match=f"{tmp_path}.*not a database.*move that folder away"):
-        with embedded_api(tmp_path) as wait:
-            wait()
+    told = f"{tmp_path}.*not a database.*move that folder away"
+    with pytest.raises(EmbeddedApiError, match=told), embedded_api(tmp_path) as wait:
+        wait()
     assert apis() == []
 
 

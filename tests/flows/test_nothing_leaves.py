@@ -131,8 +131,8 @@ from pathlib import Path
 from flows.runtime import prepare_environment
 prepare_environment(Path(sys.argv[1]))
 import prefect.settings, mlflow.telemetry.utils
-print(prefect.settings.get_current_settings().server.analytics_enabled, os.environ["MLFLOW_DISABLE_TELEMETRY"],
-      os.environ["DO_NOT_TRACK"])
+analytics = prefect.settings.get_current_settings().server.analytics_enabled
+print(analytics, os.environ["MLFLOW_DISABLE_TELEMETRY"], os.environ["DO_NOT_TRACK"])
 """
 
 

@@ -56,9 +56,8 @@ def test_a_disk_that_fills_up_before_shards_are_whole_is_gone_on_from_once_there
     small_disk, long_songs, tiny, tmp_path, kilobytes
 ):
     disk = small_disk(kilobytes)
-    with pytest.raises(
-        DiskFullError, match=rf"{disk}/workspace: the disk is full \(0\.\d MB free.*make room"
-    ):
+    told = rf"{disk}/workspace: the disk is full \(0\.\d MB free.*make room"
+    with pytest.raises(DiskFullError, match=told):
         prepare_input(str(long_songs), [str(tiny)], [], disk / "workspace")
     done = {path.name: path.stat().st_mtime_ns for path in (disk / "workspace" / "results").glob("*.json")}
     small_disk(8000)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
@@ -45,11 +46,23 @@ def test_a_worker_that_crashes_is_told_in_words(crash, status):
 
 def test_what_a_killed_worker_was_at_is_done_by_another(tmp_path):
     """Or a run would go on without the song that it was reading, and decide by the others who is held out."""
-    code = (
-        "import os, signal; os.path.exists({0!r}) or (open({0!r}, 'w'), signal.raise_signal(signal.SIGKILL))"
+    mark = str(tmp_path / "tried")
+    run(exec, f"import os; os.path.exists({mark!r}) or (open({mark!r}, 'w'), os.kill(os.getpid(), 9))")
+    assert os.path.exists(mark)
+
+
+@pytest.mark.parametrize("who", ["workers", "their server"])
+def test_processes_that_are_killed_with_nothing_to_do_cost_no_call(who):
+    pids = (
+        {run(os.getpid) for _ in range(20)} if who == "workers" else {forkserver._forkserver._forkserver_pid}
     )
-    run(exec, code.format(str(tmp_path / "tried")))
-    assert (tmp_path / "tried").exists()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(1)  # for the pool to find out
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda number: run(divmod, number, 5), range(4))) == [
+            (0, n) for n in range(4)
+        ]
 
 
 def test_a_worker_that_hangs_is_given_up():
