@@ -133,6 +133,7 @@ class Campaign:
     def _strike(self, family: Family, place: Path, kill: Kill, begun: float) -> Blow:
         kill = self._unfinished(kill, results(place))
         await_moment(family, place, kill, begun)
+        wait_until(lambda: family.of_kind(kill.kind) or is_over(family, place, kill.span.key), LONGEST_RUN)
         stage = ENDING if kill.span.stage == ENDING else stage_now(place, begun)
         if not (victims := family.of_kind(kill.kind) or family.of_kind(FLOW)):
             return Blow(NOBODY, stage, [])
@@ -200,11 +201,13 @@ def await_moment(family: Family, workspace: Path, kill: Kill, begun: float) -> N
             return all_mixed(workspace, begun)
         return key == STARTING or fresh(workspace, key, begun)
 
-    def is_over() -> bool:
-        return family.command.poll() is not None or (workspace / "results" / f"{key}.json").exists()
-
     wait_until(lambda: has_come() or family.command.poll() is not None, LONGEST_RUN)
-    wait_until(is_over, kill.delay)
+    wait_until(lambda: is_over(family, workspace, key), kill.delay)
+
+
+def is_over(family: Family, workspace: Path, key: str) -> bool:
+    """Whether a task is done, or the run is."""
+    return family.command.poll() is not None or (workspace / "results" / f"{key}.json").exists()
 
 
 def all_mixed(workspace: Path, begun: float) -> bool:
