@@ -1,7 +1,7 @@
 """What Prefect and MLflow add to a run that finds everything done: `waveband run`, and its tasks called.
 
-Each is a process of its own, from its start to its end, on the same workspace, in turn. The one called directly
-has no server, no states, no runs to look at: `python -m benchmarks.orchestration INPUT WORKSPACE OVERRIDE ...`.
+Each is a process of its own, from its start to its end, on the same workspace, in turn. The one called
+directly has no server, no states, no runs: `python -m benchmarks.orchestration INPUT WORKSPACE OVERRIDE ...`.
 """
 
 import os
