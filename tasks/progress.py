@@ -1,14 +1,18 @@
-"""Progress for people: one line that renews itself on a terminal, a line now and then elsewhere.
+"""Progress for people: one line that renews itself on a terminal, a line now and then elsewhere; and in a
+Prefect run the same on the run's page.
 
 Written to standard error, so that standard output stays the result's.
 """
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from wavenet.training.metrics import HELDOUT_BITS, SPEED, STEP, TRAIN_BITS
+from tasks.artifact_board import Content
+from tasks.artifact_words import escape
+from tasks.artifacts import artifact_key, run_artifact
+from wavenet.training.metrics import FINAL_BITS, HELDOUT_BITS, SPEED, STEP, TRAIN_BITS
 
 if TYPE_CHECKING:
     from wavenet.evaluation.baselines import Baselines
@@ -16,11 +20,38 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN = {True: 0.2, False: 10.0}  # on a terminal, elsewhere
 
 
-class Progress:
-    """Counts up to a total, for one thread that counts."""
+class RunProgress:
+    """A progress artifact of the run that this is made in; outside of one nothing.
 
-    def __init__(self, label: str, total: int) -> None:
+    key: its parts. span: from which share to which of the whole this counts, where it is a part of it.
+    """
+
+    def __init__(self, *key: str, span: tuple[float, float] = (0.0, 1.0)) -> None:
+        self.artifact = run_artifact("progress", artifact_key("progress", *key))
+        self.span, self.done = span, 0.0
+        self.words: Callable[[], str] = str
+
+    def show(self, done: float, words: Callable[[], str]) -> None:
+        """done: share of the span, from 0 to 1. words: asked for what there is to say when it is sent."""
+        self.done, self.words = done, words
+        self.artifact.show(self._content, soon=self._share >= 1)
+
+    @property
+    def _share(self) -> float:
+        begin, end = self.span
+        return min(1.0, begin + self.done * (end - begin))
+
+    def _content(self) -> Content:
+        percent = int(1000 * self._share) / 10  # all of it is done when it is, and not by rounding
+        return Content(percent, f"**{percent:g}%** {escape(' '.join(self.words().split()))}")
+
+
+class Progress:
+    """Counts up to a total, for one thread that counts. run: where its run shows it, if not by its label."""
+
+    def __init__(self, label: str, total: int, run: RunProgress | None = None) -> None:
         self.label, self.total = label, total
+        self.run = run or RunProgress(*label.split(" ", 1))
         self.done, self.first, self.text = 0, 0, ""
         self.started, self.shown = time.monotonic(), 0.0
         self.terminal = sys.stderr.isatty()
@@ -29,6 +60,7 @@ class Progress:
         """Begin at what is done already, and say so."""
         self.done = self.first = done
         self.say(f"goes on from {done}/{self.total}")
+        self.run.show(done / max(1, self.total), self._told)
 
     def update(self, done: int, text: str = "") -> None:
         """Set how much is done; show it if it is time to, and always at the end."""
@@ -37,6 +69,11 @@ class Progress:
         if done >= self.total or now - self.shown >= SECONDS_BETWEEN[self.terminal]:
             self.shown = now
             self._show(last=done >= self.total)
+        self.run.show(done / max(1, self.total), self._told)
+
+    def finish(self) -> None:
+        """It is over, though fewer may be done than were to be."""
+        self.run.show(1.0, self._told)
 
     def advance(self) -> None:
         """One more is done."""
@@ -53,11 +90,17 @@ class Progress:
         return (self.done - self.first) / spent if spent else 0.0
 
     def _show(self, last: bool) -> None:
-        line = f"{self.label:<16} {self.done}/{self.total}  {self.text}  {self._time()}"
+        line = f"{self.label:<16} {self._words()}"
         if self.terminal:
             print(f"\r\x1b[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
         else:
             print(line, file=sys.stderr, flush=True)
+
+    def _told(self) -> str:
+        return f"{self.label}  {self._words()}"
+
+    def _words(self) -> str:
+        return f"{self.done}/{self.total}  {self.text}  {self._time()}"
 
     def _time(self) -> str:
         spent = time.monotonic() - self.started
@@ -88,6 +131,8 @@ class TrainingProgress:
         if TRAIN_BITS in row:
             self.progress.done = int(row[STEP])  # the text tells the rate up to here
             self.progress.update(self.progress.done, self._text())
+        if FINAL_BITS in row:
+            self.progress.finish()
 
     def tell(self, message: str) -> None:
         self.progress.say(message)
