@@ -196,7 +196,8 @@ def separate_songs(
     tracks = []
     for number, (record, span) in enumerate(zip(records, shares_of_music(records), strict=True), start=1):
         tracks.append(separated(record, span))
-        run.show(span[1], partial("{}/{}  {}".format, number, len(records), record.name))
+        lines = [f"separate {number}/{len(records)}", record.name]
+        run.show(span[1], partial(list, lines))
     return [one.model_copy(update={"track": track}) for one, track in zip(ingested, tracks, strict=True)]
 
 
@@ -206,10 +207,8 @@ def shares_of_music(records: Sequence[TrackRecord]) -> list[tuple[float, float]]
         max((audio.num_samples / one.track.sample_rate for audio in one.track.stems.values()), default=0.0)
         for one in records
     ]
-    ends = list(accumulate(lengths))
-    total = ends[-1] if ends and ends[-1] else 1.0
-    bounds = [0.0, *(end / total for end in ends[:-1]), 1.0]
-    return list(pairwise(bounds))
+    ends = [0.0, *accumulate(lengths)]
+    return [(begin / (ends[-1] or 1.0), end / (ends[-1] or 1.0)) for begin, end in pairwise(ends)]
 
 
 def examine_songs(

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from wavenet.evaluation.baselines import Baselines
 
 SECONDS_BETWEEN = {True: 0.2, False: 10.0}  # on a terminal, elsewhere
+STAGES = {"ingest", "separate", "train", "generate"}
+"""What a run's page always shows."""
+SECONDS_TO_BE_SHOWN = 10.0
+"""What else takes longer than this is shown there too."""
+Words = Callable[[], Sequence[str]]
+"""Lines, the first the one that matters most."""
 
 
 class RunProgress:
@@ -28,13 +34,16 @@ class RunProgress:
 
     def __init__(self, *key: str, span: tuple[float, float] = (0.0, 1.0)) -> None:
         self.artifact = run_artifact("progress", artifact_key("progress", *key))
+        self.since = 0.0 if key[0] in STAGES else time.monotonic() + SECONDS_TO_BE_SHOWN
         self.span, self.done = span, 0.0
-        self.words: Callable[[], str] = str
+        self.words: Words = list
 
-    def show(self, done: float, words: Callable[[], str]) -> None:
+    def show(self, done: float, words: Words) -> None:
         """done: share of the span, from 0 to 1. words: asked for what there is to say when it is sent."""
         self.done, self.words = done, words
-        self.artifact.show(self._content, soon=self._share >= 1)
+        if time.monotonic() >= self.since:
+            self.since = 0.0  # so that its end is shown too
+            self.artifact.show(self._content, soon=self._share >= 1)
 
     @property
     def _share(self) -> float:
@@ -43,7 +52,8 @@ class RunProgress:
 
     def _content(self) -> Content:
         percent = int(1000 * self._share) / 10  # all of it is done when it is, and not by rounding
-        return Content(percent, f"**{percent:g}%** {escape(' '.join(self.words().split()))}")
+        lines = [escape(line) for line in self.words() if line]
+        return Content(percent, f"**{percent:g}%** " + "\n\n".join(lines))  # a card cuts lines off
 
 
 class Progress:
@@ -60,7 +70,7 @@ class Progress:
         """Begin at what is done already, and say so."""
         self.done = self.first = done
         self.say(f"goes on from {done}/{self.total}")
-        self.run.show(done / max(1, self.total), self._told)
+        self.run.show(done / max(1, self.total), self._lines)
 
     def update(self, done: int, text: str = "") -> None:
         """Set how much is done; show it if it is time to, and always at the end."""
@@ -69,11 +79,11 @@ class Progress:
         if done >= self.total or now - self.shown >= SECONDS_BETWEEN[self.terminal]:
             self.shown = now
             self._show(last=done >= self.total)
-        self.run.show(done / max(1, self.total), self._told)
+        self.run.show(done / max(1, self.total), self._lines)
 
     def finish(self) -> None:
         """It is over, though fewer may be done than were to be."""
-        self.run.show(1.0, self._told)
+        self.run.show(1.0, self._lines)
 
     def advance(self) -> None:
         """One more is done."""
@@ -90,17 +100,14 @@ class Progress:
         return (self.done - self.first) / spent if spent else 0.0
 
     def _show(self, last: bool) -> None:
-        line = f"{self.label:<16} {self._words()}"
+        line = f"{self.label:<16} {self.done}/{self.total}  {self.text}  {self._time()}"
         if self.terminal:
             print(f"\r\x1b[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def _told(self) -> str:
-        return f"{self.label}  {self._words()}"
-
-    def _words(self) -> str:
-        return f"{self.done}/{self.total}  {self.text}  {self._time()}"
+    def _lines(self) -> list[str]:
+        return [f"{self.label} {self.done}/{self.total} {self._time()}", *self.text.split("  ")]
 
     def _time(self) -> str:
         spent = time.monotonic() - self.started

@@ -15,11 +15,12 @@ from tasks.publish import Output, StemRecords
 from tasks.records import MixRecord
 from tasks.tracking_links import RunAddress, address_run
 from tasks.workspace import Workspace
-from wavenet.evaluation.doctor_tables import find_splits, format_music, list_files
+from wavenet.evaluation.doctor import DoctorReport
+from wavenet.evaluation.doctor_tables import SPLIT_NAMES, find_splits, format_music, list_files
 from wavenet.evaluation.doctor_words import format_counts
 from wavenet.evaluation.listening_page import UNKNOWN, format_number, format_share
 
-MOST_FILES, MOST_WARNINGS = 500, 8
+MOST_FILES, MOST_LINES = 500, 8
 
 
 def show_doctor(output: DoctorOutput) -> None:
@@ -27,22 +28,26 @@ def show_doctor(output: DoctorOutput) -> None:
     report = output.report
     head, rows = list_files(report, MOST_FILES)
     cells = [dict(zip(head, map(cell, row), strict=True)) for row in rows]
-    splits = find_splits(report)
-    music = [
-        f"{stem}: " + ", ".join(f"{format_music(seconds.get(split, 0.0))} {split}" for split in splits)
-        for stem, seconds in report.totals.seconds.items()
-    ]
-    told = [format_counts(report), *music, *limit(report.warnings)]
+    told = [format_counts(report), *limit([f"Warning: {one}" for one in report.warnings], "warnings")]
+    told += limit(describe_music(report), "stems")
     lines = [*(escape(line) for line in told), f"Report: {code(str(output.page))}"]
     content = Content(json.dumps(cells), "\n\n".join(lines))
     run_artifact("table", "doctor").show(lambda: content, soon=True)
 
 
-def limit(warnings: list[str]) -> list[str]:
-    """The first warnings, marked as such, and how many more there are."""
-    shown = [f"Warning: {warning}" for warning in warnings[:MOST_WARNINGS]]
-    more = len(warnings) - MOST_WARNINGS
-    return [*shown, f"and {more} warnings more, in the report"] if more > 0 else shown
+def describe_music(report: DoctorReport) -> list[str]:
+    """How much of each stem there is to train on, and how much is held out."""
+    names = {split: SPLIT_NAMES.get(split, split).lower() for split in find_splits(report)}
+    return [
+        f"{stem}: {', '.join(f'{name} {format_music(lengths.get(split, 0.0))}' for split, name in names.items())}"
+        for stem, lengths in report.totals.seconds.items()
+    ]
+
+
+def limit(lines: list[str], noun: str) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], f"and {more} {noun} more, in the report"] if more > 0 else lines
 
 
 def show_band(
@@ -83,5 +88,5 @@ def describe_places(output: Output, address: RunAddress | None) -> list[str]:
     lines = [f"Listening page: {code(str(output.report))}", f"Mix: {code(str(output.mix))}"]
     if address is None:
         return lines
-    page = address.markdown("the listening page in MLflow", f"/artifacts/{output.report.name}")
-    return [*lines, f"{address.markdown('The run in MLflow')}, {page} {address.remark}"]
+    page = address.markdown("the listening page", f"/artifacts/{output.report.name}")
+    return [*lines, f"In MLflow: {address.markdown('the run')}, {page} {address.remark}"]

@@ -88,19 +88,23 @@ def thin_out(rows: Sequence[Row], most: int = MOST_POINTS) -> list[Row]:
 def describe_loss(stem: str, png: bytes, rows: Sequence[Row], baselines: Baselines) -> Content:
     """A loss curve with its latest figures in words, and all of them as a table."""
     latest = {key: value for row in rows for key, value in row.items()}
-    told = [f"{escape(stem)} at step {latest.pop(STEP, 0):,.0f}"]
+    step = latest.pop(STEP, 0)
     names = {TRAIN_BITS: "train", HELDOUT_BITS: "held out", FINAL_BITS: "all that is held out"}
-    told += [f"{name} {latest[key]:.3f}" for key, name in names.items() if key in latest]
-    name, bits = baselines.best
-    words = f"{', '.join(told)} bits per sample; the best baseline, {name}, has {bits:.3f}"
+    bits = [f"{name} {latest[key]:.3f}" for key, name in names.items() if key in latest]
+    name, best = baselines.best
+    told = [
+        f"{escape(stem)} at step {step:,.0f}, in bits per sample",
+        *bits,
+        f"best baseline, {name}: {best:.3f}",
+    ]
     figures = table(["Latest figure", ""], [[escape(key), f"{value:,.4g}"] for key, value in latest.items()])
-    return Content(figures, f"{picture(png, 'loss curve')}\n\n{words}")
+    return Content(figures, "\n\n".join([picture(png, "loss curve"), *told]))
 
 
 def show_take(take: TakeRecord, sound: Path, mel: Path, reference_mel: Path | None = None) -> None:
     """Show a finished take: its spectrogram, and what the record itself plays from there."""
     told = f"What {escape(take.stem)} plays"
-    told += "" if take.badness is None else f": badness {take.badness:.2f}, 0 is best"
+    told += "" if take.badness is None else f"\n\nbadness {take.badness:.2f}, where 0 is best"
     body = f"To listen to:\n\n{code(str(sound))}"
     if reference_mel is not None:
         body += f"\n\nThe record itself, from the same place:\n\n{picture(reference_mel, 'mel spectrogram')}"

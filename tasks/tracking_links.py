@@ -31,7 +31,7 @@ class RunAddress:
     @property
     def remark(self) -> str:
         """What has to be done first, as markdown; nothing with a server."""
-        return f"once MLflow's UI is up: {code(self.command)}" if self.command else ""
+        return f"once MLflow's UI is up:\n\n{code(self.command)}" if self.command else ""
 
 
 def address_run(workspace: Workspace, run_id: str | None) -> RunAddress | None:

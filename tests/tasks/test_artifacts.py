@@ -73,11 +73,20 @@ def test_progress_of_a_run_ends_at_100(run):
     ingest = run(count)["progress-ingest"]
     assert ingest.type == "progress"
     assert ingest.data == 100
-    assert ingest.description.startswith("**100%** ingest 3/3")
+    assert ingest.description.startswith("**100%** ingest 3/3 took")
 
 
 def test_what_is_not_done_is_never_told_as_100(run):
-    assert run(lambda: RunProgress("ingest").show(0.99999, lambda: "3/3"))["progress-ingest"].data == 99.9
+    assert run(lambda: RunProgress("ingest").show(0.99999, list))["progress-ingest"].data == 99.9
+
+
+def test_what_is_no_stage_is_shown_only_if_it_takes_long(run, monkeypatch):
+    def measure():
+        RunProgress("floors").show(1.0, list)
+        monkeypatch.setattr("tasks.progress.SECONDS_TO_BE_SHOWN", -1.0)
+        RunProgress("prints").show(1.0, list)
+
+    assert run(measure).keys() == {"progress-prints"}
 
 
 def test_a_training_that_stops_early_ends_at_100_too(run):
@@ -98,8 +107,8 @@ def test_parts_of_a_whole_are_one_artifact(run):
         whole = RunProgress("separate")
         first = RunProgress("separate", span=(0.0, 0.5))
         assert first.artifact is whole.artifact
-        whole.show(0.0, str)
-        first.show(0.5, lambda: "song 1")
+        whole.show(0.0, list)
+        first.show(0.5, lambda: ["song 1"])
 
     assert run(separate)["progress-separate"].data == 25
 
@@ -356,8 +365,13 @@ def test_a_training_shows_its_curve_and_its_latest_sample(run, tmp_path):
     shown = run(train, in_task=True)
     loss, sample = shown[artifact_key("loss", "Drüms")], shown[artifact_key("sample", "Drüms")]
     assert picture_in(loss.description)[:4] == b"\x89PNG"
-    assert "Drüms at step 90, train 4.100, held out 5.000 bits per sample" in loss.description
-    assert "order4, has 3.500" in loss.description
+    words = [
+        "Drüms at step 90, in bits per sample",
+        "train 4.100",
+        "held out 5.000",
+        "best baseline, order4: 3.500",
+    ]
+    assert loss.description.split("\n\n")[1:] == words
     assert picture_in(sample.description) == b"picture of 50"
     assert sample.description.endswith("What Drüms plays after step 50")
 

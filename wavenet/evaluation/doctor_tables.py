@@ -48,6 +48,7 @@ def list_files(report: DoctorReport, most: int) -> tuple[list[str], list[list[st
     for file in files[:most]:
         _, length, _, _, peak, loudness, clip, silent, _ = _measures_row(file)
         _, use, why = _verdict_row([file])
+        length = UNKNOWN if file.seconds is None else length
         rows.append([file.name, use, length, peak, loudness, clip, silent, why])
     if len(files) > most:
         rows.append([f"and {len(files) - most:,} more, in the report", *[""] * (len(head) - 1)])
