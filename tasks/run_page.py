@@ -38,10 +38,11 @@ def show_doctor(output: DoctorOutput) -> None:
 def describe_music(report: DoctorReport) -> list[str]:
     """How much of each stem there is to train on, and how much is held out."""
     names = {split: SPLIT_NAMES.get(split, split).lower() for split in find_splits(report)}
-    return [
-        f"{stem}: {', '.join(f'{name} {format_music(lengths.get(split, 0.0))}' for split, name in names.items())}"
-        for stem, lengths in report.totals.seconds.items()
-    ]
+    lines = []
+    for stem, lengths in report.totals.seconds.items():
+        told = [f"{name} {format_music(lengths.get(split, 0.0))}" for split, name in names.items()]
+        lines.append(f"{stem}: {', '.join(told)}")
+    return lines
 
 
 def limit(lines: list[str], noun: str) -> list[str]:
