@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import runtime
 from pydantic import BaseModel
 
 from flows.again import Again, find_set_back
@@ -39,8 +38,10 @@ from tasks.records import (
     ShardsRecord,
     WeightsRecord,
 )
+from tasks.run_page import show_band
 from tasks.splits import remember_splits
 from tasks.tracking import PipelineTracker, flatten, tracked_run
+from tasks.tracking_links import link_runs, prefect_tags
 from tasks.train import train
 from tasks.workspace import Workspace
 from wavenet.config import Config, num_generated_samples
@@ -109,7 +110,7 @@ def run_band(
     weights = take_all_weights(place, settings)
     remember_request(place, request)
     ledger = Ledger()
-    tags = {"prefect.flow_run_id": str(runtime.flow_run.id), "input": request.input}
+    tags = {**prefect_tags(), "input": request.input}
     with tracked_run(place, name, flatten(settings.model_dump(mode="json")), tags) as tracker:
         tracker.log_config(settings.model_dump(mode="json"))
         prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
@@ -130,6 +131,7 @@ def run_band(
         )
         output = publish_output(place, name, settings, plan, band, sum_of_takes)
         tracker.log_mix(place, sum_of_takes, output.report)
+        show_band(place, name, band, sum_of_takes, output, tracker.parent)
     return PipelineResult(
         output=output,
         figures={stem: bits_per_sample(records) for stem, records in band.items()},
@@ -217,6 +219,7 @@ def train_model(run: Run, stem: str, inputs: StemInputs) -> ModelRecord:
     )
     reused = f"train-{stem}" in run.ledger.cached
     run.tracker.log_training(run.place, stem, model, inputs.baselines, reused)
+    link_runs(run.place, stem, run_id)
     return model
 
 

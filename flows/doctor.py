@@ -7,6 +7,7 @@ from flows.prepare import open_workspace, prepare_band, run_name
 from tasks.doctor import DoctorOutput, make_report
 from tasks.examine import floor_calls, floors
 from tasks.plan import Prepared
+from tasks.run_page import show_doctor
 from tasks.splits import remember_splits
 from tasks.workspace import Workspace
 from wavenet.config import Config, load_config
@@ -38,4 +39,5 @@ def report_on(
     measured = dict(zip(calls, ledger.call_all("floors", floors, list(calls.values())), strict=True))
     output = make_report(place, name, prepared, measured, settings)
     remember_splits(place, settings.segmentation.heldout_share, prepared.plan.splits)
+    show_doctor(output)
     return output

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from typing import Any
 
-from prefect import Task
+from prefect import Task, tags
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
@@ -17,6 +18,11 @@ THREADS = 2 * (os.cpu_count() or 1)
 """Tasks at once: they mostly wait for the pool's processes, one a core."""
 
 
+def tagged(task: Task, inputs: dict[str, Any]) -> AbstractContextManager:
+    """Have a task run tagged with its stage, and with its stem where it has one: the UI filters by either."""
+    return tags(task.name, *([inputs["stem"]] if "stem" in inputs else []))
+
+
 class Ledger:
     """Calls tasks and keeps account of them, by task run name."""
 
@@ -26,7 +32,8 @@ class Ledger:
 
     def call(self, task: Task, **inputs: Any) -> Any:
         """Run a task here and now. Returns its record."""
-        state = task(**inputs, return_state=True)
+        with tagged(task, inputs):
+            state = task(**inputs, return_state=True)
         record = state.result()
         self._note(task, inputs, state.name)
         return record
@@ -34,7 +41,10 @@ class Ledger:
     def call_all(self, label: str, task: Task, calls: Sequence[dict[str, Any]]) -> list[Any]:
         """Run a task for each of several inputs, side by side. Returns records in that order."""
         progress = Progress(label, len(calls))
-        futures: list[PrefectFuture] = [task.submit(**inputs) for inputs in calls]
+        futures: list[PrefectFuture] = []
+        for inputs in calls:
+            with tagged(task, inputs):
+                futures.append(task.submit(**inputs))
         records = []
         try:
             for inputs, future in zip(calls, futures, strict=True):

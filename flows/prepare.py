@@ -1,8 +1,11 @@
 """From an input to a plan: found, decoded, separated if asked, examined. What all flows begin with."""
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from posixpath import basename
 
@@ -14,6 +17,7 @@ from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
 from tasks.plan import IngestedSong, Prepared
 from tasks.planning import plan_band
+from tasks.progress import RunProgress
 from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
 from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards
@@ -169,21 +173,42 @@ def separate_songs(
     place: Workspace, ingested: list[IngestedSong], settings: Config, ledger: Ledger
 ) -> list[IngestedSong]:
     """Stems of each finished track, one track after another; a track that fails is set aside."""
-    weights = digest_weights(settings.separation)
+    weights, run = digest_weights(settings.separation), RunProgress("separate")
+    records = [one.track for one in ingested]
 
-    def separated(record: TrackRecord) -> TrackRecord:
+    def separated(record: TrackRecord, span: tuple[float, float]) -> TrackRecord:
         if not record.track.stems:  # could not be decoded
             return record
         try:
             done = ledger.call(
-                separate, workspace=place, track=record, config=settings.separation, weights=weights
+                separate,
+                workspace=place,
+                track=record,
+                config=settings.separation,
+                weights=weights,
+                span=span,
             )
             return done.named(record.name)
         except SeparationError as error:
             reasons = dict.fromkeys(record.track.stems, str(error))
             return record.model_copy(update={"track": replace(record.track, stems={}, set_aside=reasons)})
 
-    return [one.model_copy(update={"track": separated(one.track)}) for one in ingested]
+    tracks = []
+    for number, (record, span) in enumerate(zip(records, shares_of_music(records), strict=True), start=1):
+        tracks.append(separated(record, span))
+        lines = [f"separate {number}/{len(records)}", record.name]
+        run.show(span[1], partial(list, lines))
+    return [one.model_copy(update={"track": track}) for one, track in zip(ingested, tracks, strict=True)]
+
+
+def shares_of_music(records: Sequence[TrackRecord]) -> list[tuple[float, float]]:
+    """From which share to which each track is, of all that they last."""
+    lengths = [
+        max((audio.num_samples / one.track.sample_rate for audio in one.track.stems.values()), default=0.0)
+        for one in records
+    ]
+    ends = [0.0, *accumulate(lengths)]
+    return [(begin / (ends[-1] or 1.0), end / (ends[-1] or 1.0)) for begin, end in pairwise(ends)]
 
 
 def examine_songs(

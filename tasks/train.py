@@ -10,7 +10,9 @@ from tasks.devices import AUTO, lease_all, lease_device
 from tasks.progress import TrainingProgress
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
 from tasks.session import run_session
+from tasks.stem_pictures import LearningPictures
 from tasks.tracking import metrics_mirror
+from tasks.tracking_links import link_runs
 from tasks.workspace import Workspace
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
 from wavenet.evaluation.plots import plot_loss
@@ -40,6 +42,8 @@ def train(
     In a process of its own, which ends with this one. baselines: what its figures are shown beside. slots: as
     `list_slots` has them, one of which it holds meanwhile; where `training.device` names one, that.
     """
+    link_runs(workspace, stem, tracking_run)
+    pictures = LearningPictures(stem, baselines.bits, scratch)
     with leased(training, slots) as device:
         job = Job(
             stem=stem,
@@ -50,7 +54,7 @@ def train(
             init=workspace.path(init.folder) if init else None,
         )
         with metrics_mirror(workspace, tracking_run) as mirror:
-            reporters = [TrainingProgress(stem, training.steps, baselines.bits), mirror]
+            reporters = [TrainingProgress(stem, training.steps, baselines.bits), pictures, mirror]
             beside = slots.count(device)
             trained, result = run_session(job, reporters, training.processes, beside)
     figures = {
@@ -69,6 +73,7 @@ def train(
             shutil.copytree(scratch / SAMPLES, folder / SAMPLES)
         name = digest_folder(folder, [WEIGHTS, CARD, METRICS])  # other metrics, another folder
         plot_loss(read_metrics(folder / METRICS), baselines.bits.models, folder / LOSS_CURVE)
+        pictures.finish(folder / LOSS_CURVE)
         return ModelRecord(digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures)
 
 
