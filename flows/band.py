@@ -24,6 +24,7 @@ from tasks.baselines import baselines
 from tasks.devices import is_gpu, list_slots
 from tasks.evaluate import evaluate
 from tasks.generate import choose_primes, generate
+from tasks.links import link_runs, own_tags
 from tasks.mix import mix
 from tasks.plan import BandPlan
 from tasks.progress import clock
@@ -41,7 +42,6 @@ from tasks.records import (
 from tasks.run_page import show_band
 from tasks.splits import remember_splits
 from tasks.tracking import PipelineTracker, flatten, tracked_run
-from tasks.tracking_links import link_runs, prefect_tags
 from tasks.train import train
 from tasks.workspace import Workspace
 from wavenet.config import Config, num_generated_samples
@@ -110,8 +110,9 @@ def run_band(
     weights = take_all_weights(place, settings)
     remember_request(place, request)
     ledger = Ledger()
-    tags = {**prefect_tags(), "input": request.input}
-    with tracked_run(place, name, flatten(settings.model_dump(mode="json")), tags) as tracker:
+    tags = {**own_tags(), "input": request.input}
+    params = flatten(settings.model_dump(mode="json"))
+    with tracked_run(place, name, params, tags, request.told_changes, settings.tracking) as tracker:
         tracker.log_config(settings.model_dump(mode="json"))
         prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
         plan = prepared.plan
@@ -131,7 +132,7 @@ def run_band(
         )
         output = publish_output(place, name, settings, plan, band, sum_of_takes)
         tracker.log_mix(place, sum_of_takes, output.report)
-        show_band(place, name, band, sum_of_takes, output, tracker.parent)
+        show_band(place, name, band, sum_of_takes, output, tracker.run_id())
     return PipelineResult(
         output=output,
         figures={stem: bits_per_sample(records) for stem, records in band.items()},
@@ -208,18 +209,18 @@ def play_stem(run: Run, stem: str, inputs: StemInputs) -> StemRecords:
 
 def train_model(run: Run, stem: str, inputs: StemInputs) -> ModelRecord:
     """One stem's model, its training shown in MLflow while it goes on."""
-    run_id = run.tracker.start_stem(run.place, stem, run.settings.for_stem(stem), inputs.shards)
+    tracked = run.tracker.start_stem(run.place, stem, run.settings.for_stem(stem), inputs.shards)
     model = run.ledger.call(
         train,
         **training_inputs(run.place, stem, run.settings, inputs.shards, inputs.baselines, run.weights),
-        tracking_run=run_id,
+        tracking_run=tracked,
         slots=run.slots,
         refresh=run.again.wants("train", stem),
         only_reuse=not run.may_train,
     )
     reused = f"train-{stem}" in run.ledger.cached
     run.tracker.log_training(run.place, stem, model, inputs.baselines, reused)
-    link_runs(run.place, stem, run_id)
+    link_runs(run.place, stem, tracked)
     return model
 
 

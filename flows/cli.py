@@ -77,6 +77,7 @@ OverridesArgument = Annotated[
 
 
 INIT_OF_STEM = re.compile(r"(?P<stem>[a-z0-9][a-z0-9_-]{0,31})=(?P<place>.+)")
+OVERRIDE = re.compile(r"[a-z_]+\.[^=/]+=")
 INTERRUPTED = 130
 """The exit status that Typer makes of Ctrl-C, after a shell's."""
 STORES = {"botocore", "aiobotocore", "aiohttp"}
@@ -237,15 +238,16 @@ def train(
 
 @app.command()
 def generate(
-    model: Annotated[
-        str,
+    arguments: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="Folder of a model, a stem's name in the workspace, models:/NAME/VERSION or "
-            "runs:/RUN_ID/model.",
+            metavar="[MODEL] [OVERRIDES]...",
+            help="Folder of a model, a stem's name in the workspace, models:/NAME/VERSION, "
+            "models:/NAME@ALIAS or runs:/RUN_ID/model; then section.key=value, as in generation.top_k=40.",
             show_default=False,
         ),
-    ],
-    overrides: OverridesArgument = None,
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model, in place of the first argument.")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="WAV or FLAC; further takes are numbered.")
     ] = Path("take.wav"),
@@ -283,12 +285,13 @@ def generate(
         "guidance": guidance, "precision": precision, "takes": takes, "keep": keep,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
-    begin("MODEL", model, config, overrides or [], workspace)
+    chosen, overrides = choose_model(arguments or [], model)
+    begin("MODEL", chosen, config, overrides, workspace)
     check_path("--output", output)
     from flows.generating import Asked, generate_takes
 
     asked = Asked(prime, prime_start, keep_prime, dict(map(parse_label, label)), shards)
-    made = generate_takes(model, output, config, overrides or [], workspace, asked, resume, given)
+    made = generate_takes(chosen, output, config, overrides, workspace, asked, resume, given)
     print_generated(made)
     if as_json:
         print(json.dumps(generated_summary(made), ensure_ascii=False))
@@ -345,6 +348,46 @@ def evaluate(
     print_evaluation(result)
     if as_json:
         print(json.dumps({"bits_per_sample": result.bits}, ensure_ascii=False))
+
+
+@app.command()
+def runs(
+    stem: Annotated[str | None, typer.Option(help="That stem alone.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="So many runs, the newest.")] = 20,
+    params: Annotated[bool, typer.Option("--params", help="Show the settings that differ, too.")] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="First tell MLflow what it missed.")] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """The runs and their stems side by side, as MLflow shows them: held-out bits, settings, champions."""
+    check_path("--workspace", workspace)
+    prepare_environment(workspace)
+    from flows.runs import show_runs
+
+    show_runs(workspace, stem, last, params, sync, as_json)
+
+
+@app.command()
+def promote(
+    stems: Annotated[
+        list[str] | None,
+        typer.Argument(help="Stems; all that have a model if none is named.", show_default=False),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where held-out bits do not compare: of the newest kind.")
+    ] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Make each stem's model with the fewest held-out bits the champion, models:/waveband-STEM@champion.
+
+    Exit status 1 where the newest model does not compare with the champion, and nothing was forced.
+    """
+    check_path("--workspace", workspace)
+    prepare_environment(workspace)
+    from flows.runs import promote
+
+    raise typer.Exit(0 if promote(workspace, stems or [], force, as_json) else 1)
 
 
 shards_app = typer.Typer(help="Look after shard sets.", no_args_is_help=True)
@@ -409,6 +452,27 @@ def init_overrides(places: list[str]) -> list[str]:
         value = json.dumps(named["place"] if named else text, ensure_ascii=False)  # which is YAML, too
         overrides.append(f"{section}.init_from={value}")
     return overrides
+
+
+def choose_model(arguments: list[str], option: str | None) -> tuple[str, list[str]]:
+    """The model and the overrides, of which only these look like KEY=VALUE and name a file by no chance.
+
+    Raises ConfigError where there is no model, or two.
+    """
+    first = arguments[0] if arguments and not is_override(arguments[0]) else None
+    if first is not None and option is not None:
+        raise ConfigError(f"two models are named, {first} and --model {option}; name one")
+    if first is None and option is None:
+        raise ConfigError(
+            "no model is named: `waveband generate STEM`, a folder of a model, or "
+            "models:/waveband-STEM@champion"
+        )
+    return (option, arguments) if option is not None else (arguments[0], arguments[1:])
+
+
+def is_override(text: str) -> bool:
+    """Whether a text is section.key=value, and no place of that name."""
+    return bool(OVERRIDE.match(text)) and not Path(text).exists()
 
 
 def parse_label(text: str) -> tuple[str, str]:

@@ -26,7 +26,17 @@ MOST_NAMES, MOST_LINES = 3, 20
 """So many names are told of one reason, and so many reasons or notes."""
 FIGURES = {"order4": "last 4", "order2": "last 2", "unigram": "unigram", "uniform": "uniform"}
 """Baselines, and what their columns are called."""
-TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits", "Trouble", "Closest in training"}
+TEXT_COLUMNS = {
+    "Run",
+    "Stem",
+    "Model",
+    "Verdict",
+    "Why",
+    "Nearly the same as",
+    "Splits",
+    "Trouble",
+    "Closest in training",
+}
 
 
 def print_result(result: "PipelineResult", workspace: Path) -> None:

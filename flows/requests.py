@@ -4,6 +4,7 @@ Knows nothing of how the work is done. The invariant: a request that was kept me
 folder and on another day, since what it names by a path is named from the root.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,11 @@ class Request(BaseModel):
         """The configuration that it stands for. Raises ConfigError."""
         return load_config(self.config, self.overrides, self.changes)
 
+    @property
+    def told_changes(self) -> list[str]:
+        """All that differs from the configs, as text: what distinguishes it from others of its input."""
+        return [*_as_overrides(self.changes), *self.overrides]
+
     def updated(self, changes: Mapping[str, Any], overrides: Sequence[str]) -> "Request":
         """The same with changes and overrides on top."""
         return self.model_copy(
@@ -55,6 +61,14 @@ class Request(BaseModel):
                 "config": [_from_root(one) if is_config_path(one) else one for one in self.config],
             }
         )
+
+
+def _as_overrides(sections: Mapping[str, Any], prefix: str = "") -> list[str]:
+    told = []
+    for key, value in sections.items():
+        inside = _as_overrides(value, f"{prefix}{key}.") if isinstance(value, dict) else None
+        told += [f"{prefix}{key}={json.dumps(value)}"] if inside is None else inside
+    return told
 
 
 def find_input(place: Workspace, asked: str) -> str:

@@ -12,6 +12,7 @@ QUIET_MLFLOW = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # else a lost MLflow holds up each call for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # which is for results
 }
 NO_ANALYTICS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 QUIET_PREFECT = {

@@ -7,13 +7,14 @@ where it can be read without Prefect.
 import json
 
 from tasks.artifact_board import Content
-from tasks.artifact_words import cell, code, escape, picture, table
+from tasks.artifact_words import cell, code, escape, link, picture, table
 from tasks.artifacts import close_artifacts, run_artifact
 from tasks.doctor import DoctorOutput
+from tasks.links import describe_start
 from tasks.mix import MIX_MEL
 from tasks.publish import Output, StemRecords
 from tasks.records import MixRecord
-from tasks.tracking_links import RunAddress, address_run
+from tasks.tracking import RunPage, find_page
 from tasks.workspace import Workspace
 from wavenet.evaluation.doctor import DoctorReport
 from wavenet.evaluation.doctor_tables import SPLIT_NAMES, find_splits, format_music, list_files
@@ -63,11 +64,11 @@ def show_band(
 
     The last that a run shows; returns when it is there, or nobody can be reached.
     """
-    address = address_run(workspace, tracking_run)
+    page = find_page(workspace, tracking_run)
     loudness = f", {format_number(mix.loudness_lufs, 1)} LUFS" if mix.loudness_lufs is not None else ""
     told = f"{escape(name)}: the mix of {len(band)} stems{loudness}"
     mel = workspace.path(mix.folder) / MIX_MEL
-    body = "\n\n".join([band_table(band), *describe_places(output, address)])
+    body = "\n\n".join([band_table(band), *describe_places(output, page)])
     content = Content(body, f"{picture(mel, 'mel spectrogram')}\n\n{told}")
     run_artifact("markdown", "band").show(lambda: content, soon=True)
     close_artifacts()
@@ -84,10 +85,10 @@ def band_table(band: dict[str, StemRecords]) -> str:
     return table(head, rows)
 
 
-def describe_places(output: Output, address: RunAddress | None) -> list[str]:
+def describe_places(output: Output, page: RunPage | None) -> list[str]:
     """Paragraphs of markdown: where the page and the mix lie, and where MLflow has them."""
     lines = [f"Listening page: {code(str(output.report))}", f"Mix: {code(str(output.mix))}"]
-    if address is None:
+    if page is None:
         return lines
-    page = address.markdown("the listening page", f"/artifacts/{output.report.name}")
-    return [*lines, f"In MLflow: {address.markdown('the run')}, {page} {address.remark}"]
+    report = link("the listening page", f"{page.url}/artifacts/{output.report.name}")
+    return [*lines, f"In MLflow: {link('the run', page.url)}, {report} {describe_start(page)}"]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tasks.caching import cached_task
 from tasks.devices import AUTO, lease_all, lease_device
+from tasks.links import link_runs
 from tasks.progress import TrainingProgress
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
 from tasks.session import run_session
 from tasks.stem_pictures import LearningPictures
-from tasks.tracking import metrics_mirror
-from tasks.tracking_links import link_runs
+from tasks.tracking import TrackedStem, metrics_mirror
 from tasks.workspace import Workspace
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
 from wavenet.evaluation.plots import plot_loss
@@ -34,7 +34,7 @@ def train(
     training: TrainingConfig,
     baselines: BaselinesRecord,
     init: WeightsRecord | None,
-    tracking_run: str | None,
+    tracking_run: TrackedStem | None,
     slots: list[str],
 ) -> ModelRecord:
     """Train one stem's network, going on from the checkpoint of an interrupted run of the same key.

@@ -65,9 +65,15 @@ class Browser:
 
     def requests_of(self, page: str) -> list[str]:
         """Addresses that a page asked for, its own among them."""
+        return [params["request"]["url"] for params in self._sent() if params["documentURL"] == page]
+
+    def requests(self) -> list[str]:
+        """Addresses that were asked for, whichever page did."""
+        return [params["request"]["url"] for params in self._sent()]
+
+    def _sent(self) -> list[dict[str, Any]]:
         events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
-        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return [params["request"]["url"] for params in sent if params["documentURL"] == page]
+        return [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
     def close(self) -> None:
         urllib.request.urlopen(

@@ -332,6 +332,24 @@ class OrchestrationConfig(Section):
     )
 
 
+class TrackingConfig(Section):
+    """What MLflow is told, besides figures, files and models."""
+
+    system_metrics: bool = Field(
+        True,
+        description="processor, memory, disk, network and cards during a training",
+        json_schema_extra=NO_CONTENT,
+    )
+    system_seconds: float = Field(
+        10.0, ge=1, le=3600, description="between looks at them", json_schema_extra=NO_CONTENT
+    )
+    promote: bool = Field(
+        False,
+        description="make a model with fewer held-out bits the champion; else `waveband promote` does",
+        json_schema_extra=NO_CONTENT,
+    )
+
+
 STEM_SECTIONS: dict[str, type[Section]] = {
     "model": ModelConfig,
     "training": TrainingConfig,
@@ -369,6 +387,7 @@ class Config(Section):
     generation: GenerationConfig = GenerationConfig()
     mix: MixConfig = MixConfig()
     orchestration: OrchestrationConfig = OrchestrationConfig()
+    tracking: TrackingConfig = TrackingConfig()
     stems: dict[str, StemOverrides] = Field(default_factory=dict)
 
     @model_validator(mode="after")
