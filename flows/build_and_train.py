@@ -60,14 +60,15 @@ def build_and_train(
     input: str,
     config: list[str] = ["album"],  # noqa: B006  (Prefect shows a list's default in its form)
     overrides: list[str] = [],  # noqa: B006
-    workspace: Path = Path("workspace"),
+    workspace: str | Path = Path("workspace"),
     retrain: list[str] = [],  # noqa: B006
 ) -> PipelineResult:
     """Train one WaveNet a stem on a folder of music and mix what they play.
 
     input: a folder of finished tracks, or of songs as folders of stems; a glob, a manifest or a URL.
     config: names or paths of configurations, each over the one before. overrides: section.key=value.
-    retrain: stems to train and generate again though nothing changed.
+    workspace: a folder, or an address such as s3://bucket/prefix. retrain: stems to train and generate again
+    though nothing changed.
     """
     settings = load_config(config, overrides)
     place = open_workspace(workspace)

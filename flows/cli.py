@@ -48,7 +48,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-WorkspaceOption = Annotated[Path, typer.Option(help="Folder that holds everything made on the way.")]
+WorkspaceOption = Annotated[
+    str, typer.Option(help="Folder or s3:// address that holds everything made on the way.")
+]
 RetrainOption = Annotated[list[str], typer.Option(help="Stem to train and generate again. May repeat.")]
 InitOption = Annotated[
     list[str],
@@ -120,7 +122,9 @@ def demo(
     """The whole way on an album that Waveband synthesizes itself."""
     from wavenet.data.demo_album import write_demo_album
 
-    album = write_demo_album(workspace / "demo-album")
+    from tasks.remote import workspace_at
+
+    album = write_demo_album(workspace_at(workspace).root / "demo-album")
     run_pipeline(str(album), ["demo"], overrides or [], workspace, retrain, as_json)
 
 
@@ -138,15 +142,15 @@ def doctor(
     """
     begin("the input", input, config, overrides or [], workspace)
     from flows.doctor import examine_input
+    from tasks.remote import workspace_at
     from tasks.tracking import log_to_run_under_way
-    from tasks.workspace import Workspace
     from wavenet.evaluation.doctor import report_json
 
     output = examine_input(input, config, overrides or [], workspace)
     print_report(output.report)
     print(f"page    {output.page}")
     print(f"json    {output.json_file}")
-    if run_id := log_to_run_under_way(Workspace(root=workspace.resolve()), output):
+    if run_id := log_to_run_under_way(workspace_at(workspace), output):
         print(f"logged to the MLflow run {run_id}")
     if as_json:
         print(json.dumps(report_json(output.report), ensure_ascii=False, allow_nan=False))
@@ -334,7 +338,7 @@ def verify(
 
 
 def run_pipeline(
-    input: str, config: list[str], overrides: list[str], workspace: Path, retrain: list[str], as_json: bool
+    input: str, config: list[str], overrides: list[str], workspace: str, retrain: list[str], as_json: bool
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
     begin("--input", input, config, overrides, workspace)
@@ -370,8 +374,9 @@ def parse_label(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: Path) -> None:
+def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: str) -> None:
     """Refuse what cannot work before anything starts, and set what services read when imported."""
+    from tasks.remote import workspace_at
     from wavenet.config import load_config
     from wavenet.data.shards.storage import plain_target
 
@@ -380,7 +385,9 @@ def begin(option: str, input: str, config: list[str], overrides: list[str], work
         plain_target(settings.storage.shards)
     check_path(option, input)
     check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    place = workspace_at(workspace)
+    check_path("--workspace", place.root)
+    prepare_environment(place.root)
 
 
 def check_path(option: str, path: Path | str) -> None:

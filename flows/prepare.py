@@ -13,6 +13,7 @@ from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
 from tasks.plan import IngestedSong, Prepared
 from tasks.planning import plan_band
+from tasks.remote import workspace_at
 from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
 from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards
@@ -22,13 +23,12 @@ from wavenet.audio.decoding import AudioSource
 from wavenet.config import Config, load_config
 from wavenet.data.dataset import check_compatible
 from wavenet.data.listing import Listing, open_listing
-from wavenet.data.scan import WORKSPACE_MARK, scan_input
+from wavenet.data.scan import scan_input
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.storage import check_target, plain_target
 from wavenet.data.songs import Scan, SetAside, Song
 from wavenet.data.stores import public_address
 from wavenet.errors import AudioDecodeError, IncompatibleDataError, NoAudioError, SeparationError
-from wavenet.files import write_text
 
 READERS = 8
 """Files that are fetched and digested at once."""
@@ -47,11 +47,11 @@ class PreparedShards(BaseModel):
     notes: list[str]
 
 
-def open_workspace(folder: Path) -> Workspace:
-    """The workspace of a folder, marked as one so that no scan takes it for music."""
-    place = Workspace(root=folder.resolve())
-    write_text(place.root / WORKSPACE_MARK, "made by Waveband\n")
-    return place
+def open_workspace(place: str | Path) -> Workspace:
+    """The workspace of a folder or of an address, marked as one. Raises ConfigError where it cannot be."""
+    workspace = workspace_at(place)
+    workspace.mark()
+    return workspace
 
 
 def run_name(listing: Listing, config: list[str]) -> str:
@@ -241,12 +241,16 @@ def write_shard_sets(
     return fitting
 
 
-def prepare_shards(input: str, config: list[str], overrides: list[str], workspace: Path) -> dict[str, str]:
+def prepare_shards(
+    input: str, config: list[str], overrides: list[str], workspace: str | Path
+) -> dict[str, str]:
     """From an input to shards and no further. Returns where each stem's set lies."""
     return prepare_input(input, config, overrides, workspace).places
 
 
-def prepare_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> PreparedShards:
+def prepare_input(
+    input: str, config: list[str], overrides: list[str], workspace: str | Path
+) -> PreparedShards:
     """From an input to shards and no further."""
     settings = load_config(config, overrides)
     place = open_workspace(workspace)

@@ -29,10 +29,10 @@ FIGURES = {"order4": "last 4", "order2": "last 2", "unigram": "unigram", "unifor
 TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits", "Trouble", "Closest in training"}
 
 
-def print_result(result: "PipelineResult", workspace: Path) -> None:
+def print_result(result: "PipelineResult", workspace: str | Path) -> None:
     """The table of held-out bits, what was set aside, and where everything lies."""
     from tasks.tracking import ui_command
-    from tasks.workspace import Workspace
+    from tasks.remote import workspace_at
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
@@ -51,7 +51,7 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
     for path in result.output.stems.values():
         print(f"stem    {path}")
     print(f"report  {result.output.report}")
-    print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
+    print(f"runs    {ui_command(workspace_at(workspace))}")
 
 
 def describe_badness(badness: float | None) -> str:

@@ -7,6 +7,7 @@ from tasks.caching import cached_task
 from tasks.progress import TrainingProgress
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
 from tasks.session import run_session
+from tasks.shared_checkpoints import shared_checkpoints
 from tasks.tracking import metrics_mirror
 from tasks.workspace import Workspace
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
@@ -43,7 +44,8 @@ def train(
         config=StemConfig(model=model, training=training),
         init=workspace.path(init.folder) if init else None,
     )
-    with metrics_mirror(workspace, tracking_run) as mirror:
+    sharing = shared_checkpoints(workspace, scratch)
+    with metrics_mirror(workspace, tracking_run) as mirror, sharing:
         reporters = [TrainingProgress(stem, training.steps, baselines.bits), mirror]
         trained, result = run_session(job, reporters, training.processes)
     figures = {
