@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from flows.doctor import report_on
 from flows.ledger import THREADS, Ledger
 from flows.prepare import open_workspace, prepare_band, run_name, write_shard_sets
+from flows.runners import open_cluster
 from flows.training import take_all_weights
 from tasks.baselines import baselines
 from tasks.generate import choose_primes, generate
@@ -75,9 +76,10 @@ def build_and_train(
     listing = open_listing(input, place.downloads)
     name = run_name(listing, config)
     weights = take_all_weights(place, settings)
-    ledger = Ledger()
     tags = {"prefect.flow_run_id": str(runtime.flow_run.id), "input": input}
-    with tracked_run(place, name, flatten(settings.model_dump(mode="json")), tags) as tracker:
+    params = flatten(settings.model_dump(mode="json"))
+    with open_cluster(settings.orchestration) as cluster, tracked_run(place, name, params, tags) as tracker:
+        ledger = Ledger(cluster)
         tracker.log_config(settings.model_dump(mode="json"))
         prepared = prepare_band(place, listing, settings, ledger)
         plan = prepared.plan

@@ -5,6 +5,7 @@ the process is gone; and should this process die without a word, the other notic
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from wavenet.training.metrics import Reporter
 from wavenet.training.trial_result import TrialResult
 
 JOB = "job.json"
+LAUNCH = ["python", "-m", "wavenet.session.launch"]
 SECONDS_TO_END = 60.0
 """For a last step and a checkpoint."""
 
@@ -41,10 +43,16 @@ SECONDS_TO_END = 60.0
 def run_session(job: Job, reporters: Sequence[Reporter], processes: int = 1) -> tuple[Path, Result]:
     """Train in a process of its own, or in several that share each batch. Returns the folder of the model.
 
+    Where `training.nodes` are several, what is to be started on the others is told, and waited for.
     Raises what the training raises, and TrainingStoppedError where it was ended from outside.
     """
     remedy = "run again to go on from the last checkpoint"
-    _run(job, reporters, processes, f"train {job.stem}", remedy)
+    training = job.config.training
+    launcher = choose_launcher(processes, training.nodes, training.meeting)
+    for number in range(1, training.nodes):
+        for reporter in reporters:
+            reporter.tell(f"start on machine {number}: {shlex.join(join_command(job, processes, number))}")
+    _run(job, reporters, launcher, f"train {job.stem}", remedy)
     trained = job.folder / TRAINED
     return trained, Result.model_validate(read_json(trained / RESULT))
 
@@ -55,15 +63,37 @@ def run_trial(trial: Trial, reporters: Sequence[Reporter] = ()) -> TrialResult:
     Raises what `try_training` raises, and TrainingStoppedError where it was ended from outside.
     """
     remedy = "lower training.batch_size or the model's channels, or free some memory"
-    _run(trial, reporters, 1, f"try {trial.stem}", remedy)
+    _run(trial, reporters, [], f"try {trial.stem}", remedy)
     return TrialResult.model_validate(read_json(trial.folder / RESULT))
 
 
-def _run(job: Job | Trial, reporters: Sequence[Reporter], processes: int, name: str, remedy: str) -> None:
+def choose_launcher(processes: int, nodes: int = 1, meeting: str | None = None, number: int = 0) -> list[str]:
+    """Arguments of torchrun for one of so many nodes, with so many processes each; none for one process.
+
+    The first node leads, so that whoever started the training hears of it.
+    """
+    several = [f"--nproc-per-node={processes}"]
+    if nodes > 1 and meeting:
+        host, _, port = meeting.rpartition(":")
+        where = [f"--master-addr={host}", f"--master-port={port}"]
+        return [f"--nnodes={nodes}", f"--node-rank={number}", *where, *several]
+    return ["--standalone", *several] if processes > 1 else []
+
+
+def join_command(job: Job, processes: int, number: int) -> list[str]:
+    """What another machine, on which the job's folder has the same path, takes part in a training by."""
+    training = job.config.training
+    launcher = choose_launcher(processes, training.nodes, training.meeting, number)
+    return [*LAUNCH, *launcher, "-m", "wavenet.session", str(job.folder / JOB)]
+
+
+def _run(
+    job: Job | Trial, reporters: Sequence[Reporter], launcher: Sequence[str], name: str, remedy: str
+) -> None:
     """Have a job done; its folder then holds the result."""
     job.folder.mkdir(parents=True, exist_ok=True)
     write_text(job.folder / JOB, job.model_dump_json(indent=2))
-    with _started(_command(job.folder / JOB, processes), processes) as process:
+    with _started(job.folder / JOB, launcher) as process:
         last = _listen(process, reporters)
         status = process.wait()
     if isinstance(last, Failed):
@@ -75,25 +105,24 @@ def _run(job: Job | Trial, reporters: Sequence[Reporter], processes: int, name: 
         )
 
 
-def _command(job: Path, processes: int) -> list[str]:
+def _command(job: Path, launcher: Sequence[str]) -> list[str]:
     session = ["-m", "wavenet.session", str(job)]
-    if processes == 1:
-        return [sys.executable, *session]
-    launcher = ["-m", "wavenet.session.launch", "--standalone", f"--nproc-per-node={processes}"]
-    return [sys.executable, *launcher, *session]
+    return [sys.executable, *([*LAUNCH[1:], *launcher] if launcher else []), *session]
 
 
-def _threads(processes: int) -> int:
-    """Threads of each, so that all of them have the cores to themselves; torchrun would say one."""
+def _threads(launcher: Sequence[str]) -> int:
+    """Threads of each process, so that all here have the cores to themselves; torchrun would say one."""
+    processes = int(launcher[-1].rpartition("=")[2])
     return max(1, (os.cpu_count() or 1) // processes)
 
 
 @contextmanager
-def _started(command: list[str], processes: int) -> Iterator[Popen]:
+def _started(job: Path, launcher: Sequence[str]) -> Iterator[Popen]:
     """A running process, asked to end and then made to when the block is left."""
+    several = {"OMP_NUM_THREADS": str(_threads(launcher)), **os.environ} if launcher else None
     process = Popen(  # noqa: S603 (our own module)
-        command, env={"OMP_NUM_THREADS": str(_threads(processes)), **os.environ} if processes > 1 else None,
-        process_group=0 if processes > 1 else None,  # Ctrl-C is for us: the launcher takes it otherwise
+        _command(job, launcher), env=several,
+        process_group=0 if launcher else None,  # Ctrl-C is for us: the launcher takes it otherwise
         stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     try:

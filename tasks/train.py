@@ -6,11 +6,13 @@ from pathlib import Path
 from tasks.caching import cached_task
 from tasks.progress import TrainingProgress
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
+from tasks.remote import RemoteWorkspace
 from tasks.session import run_session
 from tasks.shared_checkpoints import shared_checkpoints
 from tasks.tracking import metrics_mirror
 from tasks.workspace import Workspace
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
+from wavenet.errors import ConfigError
 from wavenet.evaluation.plots import plot_loss
 from wavenet.files import digest_folder, write_json
 from wavenet.model import CARD, WEIGHTS
@@ -36,6 +38,11 @@ def train(
 
     In a process of its own, which ends with this one. baselines: what its figures are shown beside.
     """
+    if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
+        raise ConfigError(
+            f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see under one "
+            f"path, not {workspace.address}; name a folder, or set training.nodes to 1"
+        )
     job = Job(
         stem=stem,
         shards=str(workspace.path(shards.folder)),
