@@ -120,9 +120,8 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """The whole way on an album that Waveband synthesizes itself."""
-    from wavenet.data.demo_album import write_demo_album
-
     from tasks.remote import workspace_at
+    from wavenet.data.demo_album import write_demo_album
 
     album = write_demo_album(workspace_at(workspace).root / "demo-album")
     run_pipeline(str(album), ["demo"], overrides or [], workspace, retrain, as_json)

@@ -13,8 +13,8 @@ from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
 from tasks.plan import IngestedSong, Prepared
 from tasks.planning import plan_band
-from tasks.remote import workspace_at
 from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
+from tasks.remote import workspace_at
 from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards
 from tasks.splits import known_splits, remember_splits

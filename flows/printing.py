@@ -31,8 +31,8 @@ TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits", "Trouble", "Cl
 
 def print_result(result: "PipelineResult", workspace: str | Path) -> None:
     """The table of held-out bits, what was set aside, and where everything lies."""
-    from tasks.tracking import ui_command
     from tasks.remote import workspace_at
+    from tasks.tracking import ui_command
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")

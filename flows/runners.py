@@ -1,7 +1,7 @@
 """Where the tasks of a flow run: in threads of its own process, or on a cluster of Dask or Ray.
 
-Knows nothing of what the tasks do. The invariants: the same flow runs everywhere, since what crosses borders are
-records; and a cluster that was started here ends with the flow.
+Knows nothing of what the tasks do. The invariants: the same flow runs everywhere, since what crosses borders
+are records; and a cluster that was started here ends with the flow.
 """
 
 import os
@@ -20,7 +20,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Cluster:
-    """A cluster that takes tasks. gpus: of a worker, that each training has for itself; 0: it asks for none."""
+    """A cluster that takes tasks. gpus: of a worker, for each training alone; 0: it asks for none."""
 
     def __init__(self, runner: TaskRunner, gpus: int) -> None:
         self.runner, self.gpus = runner, gpus
@@ -72,8 +72,8 @@ def _api_url(settings: OrchestrationConfig) -> str:
     url = str(context.client.api_url) if context else ""
     if settings.address and "PREFECT_API_URL" not in os.environ and not _is_here(settings.address):
         raise ConfigError(
-            f"orchestration.address={settings.address}: its workers cannot reach the embedded Prefect API of this "
-            "machine; start a server (prefect server start), and set PREFECT_API_URL here"
+            f"orchestration.address={settings.address}: its workers cannot reach the embedded Prefect API of "
+            "this machine; start a server (prefect server start), and set PREFECT_API_URL here"
         )
     return url
 
@@ -102,7 +102,6 @@ def _dask(settings: OrchestrationConfig) -> TaskRunner:
 
 def _ray(settings: OrchestrationConfig) -> TaskRunner:
     """A running cluster, or one of this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from prefect_ray import RayTaskRunner
 
     if settings.address:

@@ -210,7 +210,10 @@ class TrainingConfig(Section):
         json_schema_extra=NO_CONTENT,
     )
     nodes: int = Field(
-        1, ge=1, description="machines that share each batch, so many processes on each", json_schema_extra=NO_CONTENT
+        1,
+        ge=1,
+        description="machines that share each batch, so many processes on each",
+        json_schema_extra=NO_CONTENT,
     )
     meeting: str | None = Field(
         None,
@@ -269,7 +272,9 @@ class TrainingConfig(Section):
                 "window at least: raise batch_size or lower processes"
             )
         if self.nodes > 1 and self.meeting is None:
-            raise ValueError(f"nodes is {self.nodes}, and meeting names no HOST:PORT; the others would not find it")
+            raise ValueError(
+                f"nodes is {self.nodes}, and meeting names no HOST:PORT; the others would not find it"
+            )
         return self
 
 
@@ -333,7 +338,9 @@ class OrchestrationConfig(Section):
     """Where tasks run. Nothing of it decides what comes out."""
 
     runner: Literal["threads", "dask", "ray"] = Field(
-        "threads", description="threads of the flow's process, or workers of a cluster", json_schema_extra=NO_CONTENT
+        "threads",
+        description="threads of the flow's process, or workers of a cluster",
+        json_schema_extra=NO_CONTENT,
     )
     address: str | None = Field(
         None,
@@ -342,7 +349,10 @@ class OrchestrationConfig(Section):
         json_schema_extra=NO_CONTENT,
     )
     workers: int | None = Field(
-        None, ge=1, description="of a cluster of this machine; one a core if not given", json_schema_extra=NO_CONTENT
+        None,
+        ge=1,
+        description="of a cluster of this machine; one a core if not given",
+        json_schema_extra=NO_CONTENT,
     )
     gpus: int = Field(
         0, ge=0, description="that each training asks of a cluster's worker", json_schema_extra=NO_CONTENT

@@ -2,12 +2,9 @@
 
 import shutil
 
-import boto3
 import pytest
 
-from flows.prepare import open_workspace
 from tasks.remote import CACHE
-from wavenet.data.remote_folders import INVENTORY
 from wavenet.files import digest_folder, sizes_of_files
 
 

@@ -201,7 +201,9 @@ def test_a_task_leads_a_training_of_two_machines_and_says_what_to_start_on_the_o
         def tell(self, message):
             if message.startswith("start on machine 1: python "):
                 command = [sys.executable, *shlex.split(message)[5:]]
-                others.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True))
+                others.append(
+                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+                )
 
     listener = Helper()
     folder, result = run_session(job, [listener])

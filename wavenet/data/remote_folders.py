@@ -106,7 +106,9 @@ class RemoteFolders:
         self.delete([f"{name}/{INVENTORY}"] if INVENTORY in there else [])
         for file, size in files.items():
             if there.get(file) != size:
-                self._ask(lambda file=file: self._store.put_file(str(folder / file), self._key(f"{name}/{file}")))
+                self._ask(
+                    lambda file=file: self._store.put_file(str(folder / file), self._key(f"{name}/{file}"))
+                )
         self.delete(f"{name}/{file}" for file in there if file not in files and file != INVENTORY)
         self.write(f"{name}/{INVENTORY}", json.dumps({"files": files, "made": time.time()}).encode())
 
