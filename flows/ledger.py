@@ -19,7 +19,7 @@ THREADS = 2 * (os.cpu_count() or 1)
 
 
 class Ledger:
-    """Calls tasks and keeps account of them, by task run name. cluster: that takes them; None: this process."""
+    """Calls tasks and keeps account of them, by task run name. cluster: where they run, if not here."""
 
     def __init__(self, cluster: Cluster | None = None) -> None:
         self.cluster = cluster

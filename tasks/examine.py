@@ -167,11 +167,8 @@ def _excerpt(workspace: Workspace, song: Song, stem: str, planned: PlannedTrack)
     loudest = find_loudest(envelope, frame_seconds, EXCERPT_SECONDS)
     begin = round(loudest, 2)
     # what was separated is in no file of the user's
-    files = (
-        _files_at(song, stem, audio, begin)
-        if audio.facts
-        else [AudioSource(workspace.path(folder) / audio.file)]
-    )
+    separated = [] if audio.facts else [AudioSource(workspace.path(folder) / audio.file)]
+    files = separated or _files_at(song, stem, audio, begin)
     digest = digest_json([audio.source_digest, begin, planned.gain])
     return Excerpt(digest=digest, sources=[_cut(file, begin) for file in files], gain=planned.gain)
 

@@ -1,10 +1,10 @@
 """A claim on a name across machines that share nothing but a remote store.
 
-The claim is a small file LOCK/NUMBER, made only if there is none of that number. Its holder writes it anew now
-and then; one that has stayed the same for a minute, by the clock of whoever waits, is its holder's no more, and
-the next number is anybody's. So no two clocks are compared. Knows nothing of what is claimed. The invariant:
-of all who try to make one number, one does. What a holder that was thought dead goes on doing is done twice:
-that costs time and nothing else, since what is made is named by its content.
+The claim is a small file LOCK/NUMBER, made only if there is none of that number. Its holder writes it anew
+now and then; one that has stayed the same for a minute, by the clock of whoever waits, is its holder's no
+more, and the next number is anybody's. So no two clocks are compared. Knows nothing of what is claimed. The
+invariant: of all who try to make one number, one does. What a holder that was thought dead goes on doing is
+done twice: that costs time and nothing else, since what is made is named by its content.
 """
 
 import json
@@ -114,7 +114,7 @@ def _tell_unlocked(store: RemoteFolders) -> None:
     if store.address not in _told:
         _told.add(store.address)
         print(
-            f"{store.address}: this store makes no file exclusively, so two machines may do the same work; it "
-            "ends the same",
+            f"{store.address}: this store makes no file exclusively, so two machines may do the same work; "
+            "it ends the same",
             file=sys.stderr,
         )

@@ -1,8 +1,8 @@
 """A workspace behind an address such as s3://bucket/prefix, of which each machine has a cache.
 
-Work is done in the cache, a workspace like any other; what is finished is uploaded before its result is written
-there, and what somebody else has finished is fetched when it is first asked for. Knows nothing of what is
-stored. The invariants: the address is the truth, so that every machine sees one set of results; and what a
+Work is done in the cache, a workspace like any other; what is finished is uploaded before its result is
+written there, and what somebody else has finished is fetched when it is first asked for. Knows nothing of
+what is stored. The invariants: the address is the truth, so that every machine sees one set of results; and what a
 cut-off machine left half uploaded is never read.
 """
 

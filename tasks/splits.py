@@ -36,6 +36,6 @@ def _read(place: Workspace) -> dict:
         return {}
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
-            f"{place.root / SPLITS}: cannot be read ({error}); it says which songs are held out: bring back a copy, "
-            "or remove it, and songs may change sides"
+            f"{place.root / SPLITS}: cannot be read ({error}); it says which songs are held out: bring back "
+            "a copy, or remove it, and songs may change sides"
         ) from None

@@ -22,6 +22,15 @@ from wavenet.training.metrics import METRICS, read_metrics
 FIGURES, LOSS_CURVE = "figures.json", "loss.png"
 
 
+def _check_nodes(workspace: Workspace, training: TrainingConfig) -> None:
+    """Several nodes read one folder, and there is none that a cache and another machine share."""
+    if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
+        raise ConfigError(
+            f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see under "
+            f"one path, not {workspace.address}; name a folder, or set training.nodes to 1"
+        )
+
+
 @cached_task(version="3", run_name="train-{stem}", ignore=["tracking_run", "baselines"])
 def train(
     workspace: Workspace,
@@ -38,11 +47,7 @@ def train(
 
     In a process of its own, which ends with this one. baselines: what its figures are shown beside.
     """
-    if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
-        raise ConfigError(
-            f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see under one "
-            f"path, not {workspace.address}; name a folder, or set training.nodes to 1"
-        )
+    _check_nodes(workspace, training)
     job = Job(
         stem=stem,
         shards=str(workspace.path(shards.folder)),

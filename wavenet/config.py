@@ -266,9 +266,10 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:
-        if self.batch_size < self.processes * self.nodes:
+        processes = self.processes * self.nodes
+        if self.batch_size < processes:
             raise ValueError(
-                f"batch_size is {self.batch_size}, too few for {self.processes * self.nodes} processes; each takes a "
+                f"batch_size is {self.batch_size}, too few for {processes} processes; each takes a "
                 "window at least: raise batch_size or lower processes"
             )
         if self.nodes > 1 and self.meeting is None:
@@ -345,7 +346,7 @@ class OrchestrationConfig(Section):
     address: str | None = Field(
         None,
         min_length=1,
-        description="of a running cluster, as tcp://host:8786 or ray://host:10001; one of this machine if not given",
+        description="of a running cluster, as tcp://host:8786 or ray://host:10001; one of our own if not given",
         json_schema_extra=NO_CONTENT,
     )
     workers: int | None = Field(

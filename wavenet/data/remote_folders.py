@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,10 +78,8 @@ class RemoteFolders:
             if keys:
                 self._store.rm(keys)
 
-        try:
+        with suppress(FileNotFoundError):
             self._ask(remove)
-        except FileNotFoundError:
-            pass
 
     def delete_folder(self, name: str) -> None:
         """Everything below a name, inventories first, so that no half of a folder counts as one."""
@@ -99,18 +98,19 @@ class RemoteFolders:
 
     def upload(self, folder: Path, name: str) -> None:
         """Keep a finished folder under a name that stands for its content. What is there stays."""
-        files = sizes_of_files(folder)
-        there = self.sizes(name)
-        if INVENTORY in there and {key: size for key, size in there.items() if key != INVENTORY} == files:
+        files, there = sizes_of_files(folder), self.sizes(name)
+        whole = there.pop(INVENTORY, None) is not None
+        if whole and there == files:
             return
-        self.delete([f"{name}/{INVENTORY}"] if INVENTORY in there else [])
-        for file, size in files.items():
-            if there.get(file) != size:
-                self._ask(
-                    lambda file=file: self._store.put_file(str(folder / file), self._key(f"{name}/{file}"))
-                )
-        self.delete(f"{name}/{file}" for file in there if file not in files and file != INVENTORY)
+        self.delete([f"{name}/{INVENTORY}"] if whole else [])
+        for file in files:
+            if there.get(file) != files[file]:
+                self._put(folder / file, f"{name}/{file}")
+        self.delete(f"{name}/{file}" for file in there if file not in files)
         self.write(f"{name}/{INVENTORY}", json.dumps({"files": files, "made": time.time()}).encode())
+
+    def _put(self, file: Path, name: str) -> None:
+        self._ask(lambda: self._store.put_file(str(file), self._key(name)))
 
     def fetch(self, name: str, destination: Path) -> None:
         """Bring a folder here, whole or not at all. Raises FileNotFoundError where none is there."""
@@ -134,8 +134,8 @@ class RemoteFolders:
         """A file into a folder, with the time of its making: who asks for the newest goes by that."""
         if stores.leads_elsewhere(file):
             raise ConfigError(
-                f"{self.address}/{name}/{INVENTORY}: names {file!r}, which is no plain name; the folder was not "
-                "made by Waveband: delete it"
+                f"{self.address}/{name}/{INVENTORY}: names {file!r}, which is no plain name; the folder was "
+                "not made by Waveband: delete it"
             )
         place = folder / file
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ class RemoteFolders:
         return f"{self._root}/{name}"
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
-        """An answer of the store's; that there is no such file is one. Raises ConfigError where there is none."""
+        """An answer of the store's; "no such file" is one. Raises ConfigError where it gives none."""
         try:
             return question()
         except (FileNotFoundError, ConfigError):
