@@ -2,8 +2,8 @@
 
 Work is done in the cache, a workspace like any other; what is finished is uploaded before its result is
 written there, and what somebody else has finished is fetched when it is first asked for. Knows nothing of
-what is stored. The invariants: the address is the truth, so that every machine sees one set of results; and what a
-cut-off machine left half uploaded is never read.
+what is stored. The invariants: the address is the truth, so that every machine sees one set of results; and
+what a machine that died has left half uploaded is never read.
 """
 
 import json

@@ -26,6 +26,15 @@ def _check_nodes(workspace: Workspace, training: TrainingConfig) -> None:
     """Several nodes read one folder, and there is none that a cache and another machine share."""
     if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
         raise ConfigError(
+            f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see "
+            f"under one path, not {workspace.address}; name a folder, or set training.nodes to 1"
+        )
+
+
+def _check_nodes(workspace: Workspace, training: TrainingConfig) -> None:
+    """Several nodes read one folder, and there is none that a cache and another machine share."""
+    if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
+        raise ConfigError(
             f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see under "
             f"one path, not {workspace.address}; name a folder, or set training.nodes to 1"
         )

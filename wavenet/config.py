@@ -346,7 +346,7 @@ class OrchestrationConfig(Section):
     address: str | None = Field(
         None,
         min_length=1,
-        description="of a running cluster, as tcp://host:8786 or ray://host:10001; one of our own if not given",
+        description="of a running cluster, as tcp://host:8786 or ray://host:10001; our own if not given",
         json_schema_extra=NO_CONTENT,
     )
     workers: int | None = Field(
