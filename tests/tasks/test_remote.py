@@ -2,10 +2,13 @@
 
 import pickle
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tasks import lease
 from tasks.caching import cached_task, read_result, write_result
 from tasks.records import ShardsRecord
 from tasks.remote import CACHE, RemoteWorkspace, workspace_at
@@ -120,6 +123,30 @@ def test_a_task_is_computed_by_one_machine_alone(machine):
     assert again.data == record
     assert calls == ["a"]
     assert machine("second").remote.sizes("locks") == {}
+
+
+def test_of_two_machines_that_want_the_same_at_once_one_makes_it(machine, monkeypatch):
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.05)
+    calls, places = [], [machine("first"), machine("second")]
+
+    def make_slowly(place):
+        return count.fn(workspace=place, name="a", calls=Slow(calls))
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(make_slowly, places))
+    assert calls == ["a"]
+    assert sorted(isinstance(outcome, ShardsRecord) for outcome in outcomes) == [False, True]
+
+
+class Slow:
+    """Takes its time to note a call."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def append(self, name):
+        time.sleep(1.0)
+        self.calls.append(name)
 
 
 def test_shared_files_are_those_of_all_machines(machine):
