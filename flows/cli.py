@@ -51,7 +51,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-WorkspaceOption = Annotated[Path, typer.Option(help="Folder that holds everything made on the way.")]
+WorkspaceOption = Annotated[
+    str, typer.Option(help="Folder or s3:// address that holds everything made on the way.")
+]
 RetrainOption = Annotated[list[str], typer.Option(help="Stem to train and generate again. May repeat.")]
 InitOption = Annotated[
     list[str],
@@ -122,9 +124,10 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """The whole way on an album that Waveband synthesizes itself."""
+    from tasks.remote import workspace_at
     from wavenet.data.demo_album import write_demo_album
 
-    album = write_demo_album(workspace / "demo-album")
+    album = write_demo_album(workspace_at(workspace).root / "demo-album")
     run_pipeline(str(album), ["demo"], overrides or [], workspace, retrain, as_json)
 
 
@@ -142,15 +145,15 @@ def doctor(
     """
     begin("the input", input, config, overrides or [], workspace)
     from flows.doctor import examine_input
+    from tasks.remote import workspace_at
     from tasks.tracking import log_to_run_under_way
-    from tasks.workspace import Workspace
     from wavenet.evaluation.doctor import report_json
 
     output = examine_input(input, config, overrides or [], workspace)
     print_report(output.report)
     print(f"page    {output.page}")
     print(f"json    {output.json_file}")
-    if run_id := log_to_run_under_way(Workspace(root=workspace.resolve()), output):
+    if run_id := log_to_run_under_way(workspace_at(workspace), output):
         print(f"logged to the MLflow run {run_id}")
     if as_json:
         print(json.dumps(report_json(output.report), ensure_ascii=False, allow_nan=False))
@@ -322,12 +325,12 @@ def deploy(
 
     With PREFECT_API_URL set, for that server; else a server is started on this machine alone.
     """
-    check_path("--workspace", workspace)
-    prepare_environment(workspace, embedded=False)
+    root = settle(workspace, embedded=False)
     from flows.serving import prefect_server, serve_workspace
+    from wavenet.data.shards.storage import is_url
 
-    with prefect_server(workspace.resolve(), port) as url:
-        serve_workspace(workspace.resolve(), url)
+    with prefect_server(root, port) as url:
+        serve_workspace(workspace if is_url(workspace) else str(root), url)
 
 
 @app.command()
@@ -339,8 +342,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Bits per sample of each stem's model on training, held-out and test audio, measured anew."""
-    check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    settle(workspace)
     from flows.evaluate import evaluate as evaluate_flow
 
     with quick_flows():
@@ -360,8 +362,7 @@ def runs(
     as_json: JsonOption = False,
 ) -> None:
     """The runs and their stems side by side, as MLflow shows them: held-out bits, settings, champions."""
-    check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    settle(workspace)
     from flows.runs import show_runs
 
     show_runs(workspace, stem, last, params, sync, as_json)
@@ -383,8 +384,7 @@ def promote(
 
     Exit status 1 where the newest model does not compare with the champion, and nothing was forced.
     """
-    check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    settle(workspace)
     from flows.runs import promote
 
     raise typer.Exit(0 if promote(workspace, stems or [], force, as_json) else 1)
@@ -419,7 +419,7 @@ def verify(
 
 
 def run_pipeline(
-    input: str, config: list[str], overrides: list[str], workspace: Path, retrain: list[str], as_json: bool
+    input: str, config: list[str], overrides: list[str], workspace: str, retrain: list[str], as_json: bool
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
     begin("--input", input, config, overrides, workspace)
@@ -483,7 +483,7 @@ def parse_label(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: Path) -> None:
+def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: str) -> None:
     """Refuse what cannot work before anything starts, and set what services read when imported."""
     from wavenet.config import load_config
     from wavenet.data.shards.storage import plain_target
@@ -492,8 +492,18 @@ def begin(option: str, input: str, config: list[str], overrides: list[str], work
     if settings.storage.shards is not None:
         plain_target(settings.storage.shards)
     check_path(option, input)
+    settle(workspace)
+
+
+def settle(workspace: str, embedded: bool = True) -> Path:
+    """Set what services read when imported, for a workspace's folder or an address's cache; where that is."""
+    from tasks.remote import workspace_at
+
     check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    root = workspace_at(workspace).root
+    check_path("--workspace", root)
+    prepare_environment(root, embedded)
+    return root
 
 
 def check_path(option: str, path: Path | str) -> None:

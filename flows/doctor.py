@@ -14,7 +14,7 @@ from wavenet.config import Config, load_config
 from wavenet.data.listing import open_listing
 
 
-def examine_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> DoctorOutput:
+def examine_input(input: str, config: list[str], overrides: list[str], workspace: str | Path) -> DoctorOutput:
     """Find, decode and examine an input as a run would, and report. What it decodes, a run need not again.
 
     Logs nothing to MLflow: `waveband doctor` logs the report to the run that MLFLOW_RUN_ID names, if it is

@@ -10,6 +10,7 @@ from prefect import Task, tags
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
+from flows.runners import Cluster
 from tasks.caching import CACHED
 from tasks.pool import stop_workers
 from tasks.progress import Progress
@@ -24,14 +25,18 @@ def tagged(task: Task, inputs: dict[str, Any]) -> AbstractContextManager:
 
 
 class Ledger:
-    """Calls tasks and keeps account of them, by task run name."""
+    """Calls tasks and keeps account of them, by task run name. cluster: where they run, if not here."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster: Cluster | None = None) -> None:
+        self.cluster = cluster
         self.ran: list[str] = []
         self.cached: list[str] = []
 
     def call(self, task: Task, **inputs: Any) -> Any:
-        """Run a task here and now. Returns its record."""
+        """Run a task now, and wait for it. Returns its record."""
+        if self.cluster:
+            (record,) = self.call_all("", task, [inputs])
+            return record
         with tagged(task, inputs):
             state = task(**inputs, return_state=True)
         record = state.result()
@@ -40,21 +45,23 @@ class Ledger:
 
     def call_all(self, label: str, task: Task, calls: Sequence[dict[str, Any]]) -> list[Any]:
         """Run a task for each of several inputs, side by side. Returns records in that order."""
-        progress = Progress(label, len(calls))
-        futures: list[PrefectFuture] = []
-        for inputs in calls:
-            with tagged(task, inputs):
-                futures.append(task.submit(**inputs))
+        progress = Progress(label, len(calls)) if label else None
+        futures = [self._submit(task, inputs) for inputs in calls]
         records = []
         try:
             for inputs, future in zip(calls, futures, strict=True):
                 records.append(future.result())
                 self._note(task, inputs, future.state.name)
-                progress.advance()
+                if progress:
+                    progress.advance()
         except BaseException:  # Ctrl-C too: nobody waits for what is still being worked on
             stop_workers()
             raise
         return records
+
+    def _submit(self, task: Task, inputs: dict[str, Any]) -> PrefectFuture:
+        with tagged(task, inputs):
+            return self.cluster.submit(task, inputs) if self.cluster else task.submit(**inputs)
 
     def _note(self, task: Task, inputs: dict[str, Any], state_name: str | None) -> None:
         names = self.cached if state_name == CACHED else self.ran

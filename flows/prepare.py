@@ -19,6 +19,7 @@ from tasks.plan import IngestedSong, Prepared
 from tasks.planning import plan_band
 from tasks.progress import RunProgress
 from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
+from tasks.remote import workspace_at
 from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards
 from tasks.splits import known_splits, remember_splits
@@ -27,13 +28,12 @@ from wavenet.audio.decoding import AudioSource
 from wavenet.config import Config
 from wavenet.data.dataset import check_compatible
 from wavenet.data.listing import Listing, open_listing
-from wavenet.data.scan import WORKSPACE_MARK, scan_input
+from wavenet.data.scan import scan_input
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.storage import check_target, plain_target
 from wavenet.data.songs import Scan, SetAside, Song
 from wavenet.data.stores import public_address
 from wavenet.errors import AudioDecodeError, IncompatibleDataError, NoAudioError, SeparationError
-from wavenet.files import write_text
 
 READERS = 8
 """Files that are fetched and digested at once."""
@@ -52,11 +52,11 @@ class PreparedShards(BaseModel):
     notes: list[str]
 
 
-def open_workspace(folder: Path) -> Workspace:
-    """The workspace of a folder, marked as one so that no scan takes it for music."""
-    place = Workspace(root=folder.resolve())
-    write_text(place.root / WORKSPACE_MARK, "made by Waveband\n")
-    return place
+def open_workspace(place: str | Path) -> Workspace:
+    """The workspace of a folder or of an address, marked as one. Raises ConfigError where it cannot be."""
+    workspace = workspace_at(place)
+    workspace.mark()
+    return workspace
 
 
 def run_name(listing: Listing, config: list[str]) -> str:
@@ -267,19 +267,22 @@ def write_shard_sets(
     return fitting
 
 
-def prepare_shards(input: str, config: list[str], overrides: list[str], workspace: Path) -> dict[str, str]:
+def prepare_shards(
+    input: str, config: list[str], overrides: list[str], workspace: str | Path
+) -> dict[str, str]:
     """From an input to shards and no further. Returns where each stem's set lies."""
     return prepare_input(input, config, overrides, workspace).places
 
 
-def prepare_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> PreparedShards:
+def prepare_input(
+    input: str, config: list[str], overrides: list[str], workspace: str | Path
+) -> PreparedShards:
     """From an input to shards and no further, without Prefect."""
-    return prepare_request(
-        Request(input=input, config=config, overrides=overrides), workspace, DirectLedger()
-    )
+    request = Request(input=input, config=config, overrides=overrides)
+    return prepare_request(request, workspace, DirectLedger())
 
 
-def prepare_request(request: Request, workspace: Path, ledger: Ledger) -> PreparedShards:
+def prepare_request(request: Request, workspace: str | Path, ledger: Ledger) -> PreparedShards:
     """From an input to shards and no further."""
     settings = request.settings()
     place = open_workspace(workspace)

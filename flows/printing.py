@@ -39,10 +39,10 @@ TEXT_COLUMNS = {
 }
 
 
-def print_result(result: "PipelineResult", workspace: Path) -> None:
+def print_result(result: "PipelineResult", workspace: str | Path) -> None:
     """The table of held-out bits, what was set aside, and where everything lies."""
+    from tasks.remote import workspace_at
     from tasks.tracking import ui_command
-    from tasks.workspace import Workspace
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
@@ -61,7 +61,7 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
     for path in result.output.stems.values():
         print(f"stem    {path}")
     print(f"report  {result.output.report}")
-    print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
+    print(f"runs    {ui_command(workspace_at(workspace))}")
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:

@@ -17,7 +17,6 @@ from wavenet.config import Config, is_config_path, load_config, merge_settings
 from wavenet.data.demo_album import write_demo_album
 from wavenet.data.shards.storage import is_url
 from wavenet.errors import ConfigError
-from wavenet.files import read_json, write_json
 
 DEMO = "demo"
 """An input of that name, where there is no such folder, is the album that Waveband synthesizes."""
@@ -80,7 +79,7 @@ def find_input(place: Workspace, asked: str) -> str:
 
 def remember_request(place: Workspace, request: Request) -> None:
     """Keep what was asked for, for who asks for one stem of it."""
-    write_json(place.root / FILE, request.rooted().model_dump())
+    place.write(FILE, request.rooted().model_dump())
 
 
 def last_request(place: Workspace, input: str | None = None, config: Sequence[str] = ()) -> Request:
@@ -96,7 +95,7 @@ def last_request(place: Workspace, input: str | None = None, config: Sequence[st
 
 def _read(place: Workspace) -> Request:
     try:
-        return Request.model_validate(read_json(place.root / FILE))
+        return Request.model_validate(place.read(FILE))
     except FileNotFoundError:
         raise ConfigError(
             f"{place.root}: there was no run of build-and-train in this workspace yet; start one, or give "

@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 from flows.printing import print_some, print_tables, printable
+from tasks.remote import workspace_at
 from tasks.tracking import promote_stems, read_runs, sync_outboxes, ui_command
 from tasks.tracking.outbox import folders_of
 from tasks.tracking.promotion import Version
 from tasks.tracking.reading import PipelineRun, StemRun, differing_params
 from tasks.tracking.registry import StemVerdict
-from tasks.workspace import Workspace
 
 HEAD = [
     "#",
@@ -34,9 +34,11 @@ FINISHED = "FINISHED"
 Table = tuple[str, list[str], list[list[str]]]
 
 
-def show_runs(workspace: Path, stem: str | None, most: int, params: bool, sync: bool, as_json: bool) -> None:
+def show_runs(
+    workspace: str | Path, stem: str | None, most: int, params: bool, sync: bool, as_json: bool
+) -> None:
     """Print the newest runs, the champions among them, and which settings differ."""
-    place = Workspace(root=workspace.resolve())
+    place = workspace_at(workspace)
     if sync:
         sync_outboxes(place, lambda line: print(f"sync    {printable(line)}"))
     runs = read_runs(place, stem, most)
@@ -115,9 +117,9 @@ def params_tables(runs: Sequence[PipelineRun]) -> Iterator[Table]:
         yield title, ["Setting", *(f"run {place}" for place, _ in mine)], rows
 
 
-def promote(workspace: Path, stems: Sequence[str], force: bool, as_json: bool) -> bool:
+def promote(workspace: str | Path, stems: Sequence[str], force: bool, as_json: bool) -> bool:
     """Print which versions became champions and why. Returns whether none was refused."""
-    verdicts = promote_stems(Workspace(root=workspace.resolve()), stems, force)
+    verdicts = promote_stems(workspace_at(workspace), stems, force)
     print_some(printable(verdict_line(one)) for one in verdicts)
     if as_json:
         print(json.dumps({"stems": [verdict_json(one) for one in verdicts]}, ensure_ascii=False))

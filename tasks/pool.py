@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from wavenet.errors import AudioDecodeError
+from wavenet.errors import AudioDecodeError, ConfigError
 
 PR_SET_PDEATHSIG = 1
 Result = TypeVar("Result")
@@ -38,8 +38,9 @@ def run_apart(
 
     timeout: seconds, from when it starts. what: what is being read, for the message. Raises what the
     function raises, WorkerLostError where the process died or did not end, and CancelledError where
-    `stop_workers` was called meanwhile.
+    `stop_workers` was called meanwhile; ConfigError where this process may have no others.
     """
+    _check_may_fork()
     with _opening:  # or threads that come at once would each open a pool
         pool = _pool(workers or os.cpu_count() or 1)
     future = pool.schedule(_run, args=(function, args), timeout=timeout)
@@ -59,6 +60,15 @@ def run_apart(
         ) from None
     finally:
         _under_way.discard(future)
+
+
+def _check_may_fork() -> None:
+    """A worker of Dask may have no processes of its own unless it is told that it may."""
+    if multiprocessing.current_process().daemon:
+        raise ConfigError(
+            "this worker may start no processes, in which files are decoded; start workers with "
+            "DASK_DISTRIBUTED__WORKER__DAEMON=False in their environment"
+        )
 
 
 def stop_workers() -> None:
