@@ -8,8 +8,6 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -343,10 +341,11 @@ def evaluate(
 ) -> None:
     """Bits per sample of each stem's model on training, held-out and test audio, measured anew."""
     settle(workspace)
-    from flows.evaluate import evaluate as evaluate_flow
+    from flows.running import run_flow
 
-    with quick_flows():
-        result = evaluate_flow(workspace=workspace, input=input, config=config, overrides=overrides or [])
+    result = run_flow(
+        "flows.evaluate:evaluate", workspace, input=input, config=config, overrides=overrides or []
+    )
     print_evaluation(result)
     if as_json:
         print(json.dumps({"bits_per_sample": result.bits}, ensure_ascii=False))
@@ -423,24 +422,15 @@ def run_pipeline(
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
     begin("--input", input, config, overrides, workspace)
-    from flows.build_and_train import build_and_train
+    from flows.running import run_flow
 
-    with quick_flows():
-        result = build_and_train(
-            input=input, config=config, overrides=overrides, workspace=workspace, retrain=retrain
-        )
+    result = run_flow(
+        "flows.build_and_train:build_and_train", workspace,
+        input=input, config=config, overrides=overrides, retrain=retrain,
+    )  # fmt: skip
     print_result(result, workspace)
     if as_json:
         print(json.dumps(summary(result), ensure_ascii=False))
-
-
-@contextmanager
-def quick_flows() -> Iterator[None]:
-    """Flows without the thread that tells Prefect they are alive: it takes a second to end."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
 
 
 def init_overrides(places: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ NO_ANALYTICS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 QUIET_PREFECT = {
     **NO_ANALYTICS,
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, in words, by the command line
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # a lost server is told of by a line for each event
 }
 
 

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from tasks.records import Record, StoredRecord
 from tasks.workspace import Workspace
 from wavenet.config import NO_CONTENT
+from wavenet.disk import full_disk_told
 from wavenet.errors import NotMadeError
 from wavenet.files import digest_json, sizes_of_files
 
@@ -91,7 +92,7 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
             record = None if refresh else read_result(workspace, key, record_type)
             if record is not None:  # which needs no lock: it is whole
                 return Completed(name=CACHED, message=f"reused {key}", data=record)
-            with workspace.lock(key):
+            with workspace.lock(key), full_disk_told(workspace.root):
                 record = None if refresh else read_result(workspace, key, record_type)
                 if record is not None:  # another run has made it meanwhile
                     return Completed(name=CACHED, message=f"reused {key}", data=record)

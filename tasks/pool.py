@@ -1,7 +1,7 @@
 """Work apart: processes for what takes a core or may crash, such as decoding a damaged file.
 
 Knows nothing of what is computed. The invariants: a worker that crashes or hangs costs its own call
-and no other, and no worker outlives the process that started it.
+and no other, one that is killed costs time, and no worker outlives the process that started it.
 """
 
 import atexit
@@ -36,17 +36,20 @@ def run_apart(
 ) -> Result:
     """Call a module's function in a process of the pool and wait. The arguments are pickled to it.
 
+    If the process dies it is called once more, so it has to bear what an earlier call left of its files.
     timeout: seconds, from when it starts. what: what is being read, for the message. Raises what the
-    function raises, WorkerLostError where the process died or did not end, and CancelledError where
+    function raises, WorkerLostError where two processes died or one did not end, and CancelledError where
     `stop_workers` was called meanwhile; ConfigError where this process may have no others.
     """
     _check_may_fork()
     with _opening:  # or threads that come at once would each open a pool
         pool = _pool(workers or os.cpu_count() or 1)
-    future = pool.schedule(_run, args=(function, args), timeout=timeout)
-    _under_way.add(future)
+    call = functools.partial(pool.schedule, _run, args=(function, args), timeout=timeout)
     try:
-        return future.result()
+        try:
+            return _await(call())
+        except ProcessExpired:  # killed from outside, maybe, or for want of memory
+            return _await(call())
     except TimeoutError as error:
         if error.__cause__ is not None:  # the function's own, its traceback in the worker beside it
             raise
@@ -55,9 +58,16 @@ def run_apart(
         ) from None
     except ProcessExpired as error:
         raise WorkerLostError(
-            f"{what}: the process that read it broke down (exit status {error.exitcode}); copy or export it "
-            "again, or give it more memory"
+            f"{what}: the process that read it broke down twice (exit status {error.exitcode}); copy or export "
+            "it again, or give it more memory"
         ) from None
+
+
+def _await(future: ProcessFuture) -> Any:
+    """The result of a call, which `stop_workers` may end meanwhile."""
+    _under_way.add(future)
+    try:
+        return future.result()
     finally:
         _under_way.discard(future)
 

@@ -60,3 +60,7 @@ class OutOfMemoryError(WavebandError):
 
 class NotMadeError(WavebandError):
     """What was to be reused and not made is not there."""
+
+
+class DiskFullError(WavebandError):
+    """There is no room where something was to be written."""

@@ -416,6 +416,6 @@ def test_a_file_that_kills_or_hangs_its_worker_is_told_so_and_the_others_go_on(t
     assert [rows[f"{name}.wav"][0] for name in ("good", "fine", "killer", "sleeper")] == [
         "kept", "kept", "dropped", "dropped"
     ]  # fmt: skip
-    assert rows["killer.wav"][1].startswith("the process that read it broke down (exit status 9)")
+    assert rows["killer.wav"][1].startswith("the process that read it broke down twice (exit status 9)")
     assert rows["sleeper.wav"][1].startswith("reading it took longer than 1 s and was given up")
     assert {verdict for verdict, _ in examine().values()} == {"kept"}

@@ -38,8 +38,19 @@ def test_what_a_function_returns_comes_back():
 def test_a_worker_that_crashes_is_told_in_words(crash, status):
     with pytest.raises(AudioDecodeError) as caught:
         run(exec, CRASHES[crash])
-    assert str(caught.value).startswith(f"a.wav: the process that read it broke down (exit status {status});")
+    assert str(caught.value).startswith(
+        f"a.wav: the process that read it broke down twice (exit status {status});"
+    )
     assert run(divmod, 17, 5) == (3, 2)
+
+
+def test_what_a_killed_worker_was_at_is_done_by_another(tmp_path):
+    """Or a run would go on without the song that it was reading, and decide by the others who is held out."""
+    code = (
+        "import os, signal; os.path.exists({0!r}) or (open({0!r}, 'w'), signal.raise_signal(signal.SIGKILL))"
+    )
+    run(exec, code.format(str(tmp_path / "tried")))
+    assert (tmp_path / "tried").exists()
 
 
 def test_a_worker_that_hangs_is_given_up():

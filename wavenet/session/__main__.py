@@ -51,11 +51,13 @@ def main(path: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_watch_starter, args=[stop], daemon=True).start()
+    from wavenet.disk import full_disk_told
     from wavenet.errors import TrainingStoppedError
     from wavenet.session.run import run  # torch takes seconds
 
     try:
-        run(JOB.validate_json(path.read_bytes()), speaker, stop.is_set)
+        with full_disk_told(path.parent):
+            run(JOB.validate_json(path.read_bytes()), speaker, stop.is_set)
         speaker.say(Done())
         return 0
     except TrainingStoppedError as error:

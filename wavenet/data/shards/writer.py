@@ -30,10 +30,13 @@ from wavenet.files import write_text
 
 
 def write_shards(sources: Sequence[StemSource], folder: Path, fmt: ShardFormat) -> Manifest:
-    """Quantize working audio into a shard set in an empty folder. Returns its manifest.
+    """Quantize working audio into a shard set in a folder of its own. Returns its manifest.
 
-    Nothing is flushed to disk: `publish_folder` does that for the folder as a whole.
+    Nothing is flushed to disk: `publish_folder` does that for the folder as a whole. Files that an earlier
+    attempt left there, which was killed, are removed.
     """
+    for left in folder.iterdir():
+        left.unlink()
     labels = sorted({name for source in sources for name in source.labels})
     columns = Columns(make_schema(fmt.feature_specs, labels), label_columns(labels))
     writers = {split: SplitWriter(folder, split, columns.schema) for split in ALL_SPLITS}

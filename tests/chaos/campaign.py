@@ -1,0 +1,208 @@
+"""Runs that are killed at random moments and begun again, until they end; and what must hold then.
+
+The invariants that are looked at: no process outlives a killed flow, no lock stays held, what was finished is
+not made again, no error is a traceback, and the end is that of a run that nothing befell.
+"""
+
+import json
+import random
+import shutil
+import signal
+import time
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.chaos.family import API, FLOW, FORKSERVER, TRAINING, WORKER, Family, kind_of, wait_until
+from tests.chaos.traces import STARTING, differences, held_locks, outcome, results, stage_now
+
+APART = {"ingest", "examine", "floors", "shards", "baselines", "ranges", "prints"}
+"""Stages that work in the pool's processes."""
+ENDING = "ending"
+GRACE_SECONDS = 30.0
+LONGEST_RUN = 400.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """When a task's result was computed in a run, in seconds since it began."""
+
+    key: str
+    begin: float
+    seconds: float
+
+    @property
+    def stage(self) -> str:
+        return self.key.split("-")[0]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Whom to kill, so many seconds after what sign."""
+
+    kind: str
+    span: Span
+    delay: float
+
+
+@dataclass(frozen=True)
+class Blow:
+    """A kill that was done, and what was wrong after it."""
+
+    kind: str
+    stage: str
+    problems: list[str]
+
+
+class Campaign:
+    """Kills in workspaces of their own; one run that nothing befalls comes first."""
+
+    def __init__(self, folder: Path, arguments: list[object], rng: random.Random) -> None:
+        """arguments: of `waveband run`, without the workspace."""
+        self.folder, self.rng = folder, rng
+        self.arguments = ["run", *arguments, "--json"]
+        self.number = 0
+        started = time.time()
+        self.undisturbed, self.seconds = self.finish("undisturbed")
+        self.spans = find_spans(folder / "undisturbed", started, started + self.seconds)
+
+    def start(self, workspace: str) -> Family:
+        self.number += 1
+        mark = f"{workspace}-{self.number}"
+        return Family(mark, self.folder, *self.arguments, "--workspace", workspace)
+
+    def finish(self, workspace: str) -> tuple[dict[str, Any], float]:
+        """Run to the end. Returns its outcome and the seconds it took."""
+        begun = time.monotonic()
+        family = self.start(workspace)
+        try:
+            status = family.command.wait(LONGEST_RUN)
+        finally:
+            family.end()
+        if status != 0:
+            raise AssertionError(f"{family.mark} ended with {status}: {family.err.read_text()[-2000:]}")
+        told = json.loads(family.out.read_text().splitlines()[-1])
+        return outcome(self.folder / workspace, told), time.monotonic() - begun
+
+    def choose(self, kinds: list[str], count: int) -> list[Kill]:
+        """Kills of those kinds, spread evenly over all pairs of stage and kind, in an order by chance."""
+        pairs = [(stage, kind) for stage in self.spans for kind in kinds_of(stage) if kind in kinds]
+        self.rng.shuffle(pairs)
+        return [self._choose(*pairs[number % len(pairs)]) for number in range(count)]
+
+    def _choose(self, stage: str, kind: str) -> Kill:
+        span = self.rng.choice(self.spans[stage])
+        return Kill(kind, span, self.rng.uniform(0, span.seconds))
+
+    def strike(self, workspace: str, kills: list[Kill]) -> Iterator[Blow]:
+        """Kill in one workspace, one after another, a run for each; then run to the end and compare."""
+        self._lend_databases(workspace)
+        for kill in sorted(kills, key=lambda kill: kill.span.begin):
+            yield self._strike(workspace, kill)
+        ended, _ = self.finish(workspace)
+        yield Blow("", "the end", differences(self.undisturbed, ended))
+
+    def _lend_databases(self, workspace: str) -> None:
+        """Empty ones take seconds to make: half of the workspaces begin with the undisturbed run's."""
+        if self.rng.random() < 0.5:
+            (self.folder / workspace / "prefect").mkdir(parents=True)
+            for name in ("prefect/prefect.db", "mlflow.db"):
+                shutil.copy(self.folder / "undisturbed" / name, self.folder / workspace / name)
+
+    def _strike(self, workspace: str, kill: Kill) -> Blow:
+        place, begun = self.folder / workspace, time.time()
+        before = results(place)
+        kill = self._unfinished(kill, before)
+        family = self.start(workspace)
+        try:
+            await_moment(family, place, kill, begun)
+            victims = family.of_kind(kill.kind) or family.of_kind(FLOW)
+            stage = ENDING if kill.span.stage == ENDING else stage_now(place, begun)
+            if not victims:
+                return Blow("nobody", stage, [])
+            victim = self.rng.choice(victims)
+            kind = kind_of(victim) or ""
+            end(victim)
+            return Blow(kind, stage, self._look(family, place, before, kind))
+        finally:
+            family.end()
+
+    def _unfinished(self, kill: Kill, done: Container[str]) -> Kill:
+        """The same, or where that task is done already the next one, later."""
+        if kill.span.key not in done:
+            return kill
+        left = [span for spans in self.spans.values() for span in spans if span.key not in done]
+        later = [span for span in left if span.begin >= kill.span.begin]
+        span = min(later, key=lambda span: span.begin)
+        return Kill(kill.kind, span, self.rng.uniform(0, span.seconds))
+
+    def _look(self, family: Family, place: Path, before: dict, kind: str) -> list[str]:
+        """What is wrong once a killed flow's helpers should be gone, or the flow has dealt with the loss."""
+        problems = []
+        if kind != FLOW and not wait_until(lambda: family.command.poll() is not None, LONGEST_RUN):
+            problems.append("it neither went on nor ended")
+        if not family.is_gone(GRACE_SECONDS):
+            problems.append(f"left alive: {[' '.join(one.cmdline())[:120] for one in family.members()]}")
+        if held := held_locks(place) if (place / "locks").exists() else []:
+            problems.append(f"held: {held}")
+        after = results(place)
+        problems += [f"made again: {key}" for key in before if before[key] != after.get(key)]
+        if "Traceback" in (err := family.err.read_text(errors="replace")) and kind != FLOW:
+            problems.append(f"a traceback: {err[-1500:]}")
+        return problems
+
+
+def kinds_of(stage: str) -> list[str]:
+    """Who is at work in a stage."""
+    apart = [WORKER, FORKSERVER] if stage in APART else []
+    return [FLOW, API, *apart, *([TRAINING] if stage == "train" else [])]
+
+
+def find_spans(workspace: Path, begun: float, ended: float) -> dict[str, list[Span]]:
+    """Spans of each stage, in the order they were come to; before the first and after the last, too."""
+    stages: dict[str, list[Span]] = {}
+    locks = {path.name: path.stat().st_mtime for path in (workspace / "locks").iterdir()}
+    done = {key: when / 1e9 for key, (when, _) in results(workspace).items()}
+    for key in sorted(done, key=locks.__getitem__):
+        span = Span(key, locks[key] - begun, done[key] - locks[key])
+        stages.setdefault(span.stage, []).append(span)
+    first, last = min(locks.values()) - begun, max(done.values()) - begun
+    ending = Span(ENDING, last, ended - begun - last)
+    return {STARTING: [Span(STARTING, 0.0, first)], **stages, ENDING: [ending]}
+
+
+def await_moment(family: Family, workspace: Path, kill: Kill, begun: float) -> None:
+    """Wait until a run is amid what it is to be killed in; no longer than that, and than the run lasts."""
+    key = kill.span.key
+
+    def has_come() -> bool:
+        if key == ENDING:
+            return all_mixed(workspace, begun)
+        return key == STARTING or fresh(workspace, key, begun)
+
+    def is_over() -> bool:
+        return family.command.poll() is not None or (workspace / "results" / f"{key}.json").exists()
+
+    wait_until(lambda: has_come() or family.command.poll() is not None, LONGEST_RUN)
+    wait_until(is_over, kill.delay)
+
+
+def all_mixed(workspace: Path, begun: float) -> bool:
+    """Whether the last task is done."""
+    return fresh(workspace, "mix-*", begun) and any(workspace.glob("results/mix-*.json"))
+
+
+def fresh(workspace: Path, pattern: str, begun: float) -> bool:
+    """Whether a lock of that name was taken since."""
+    return any(path.stat().st_mtime >= begun for path in (workspace / "locks").glob(pattern))
+
+
+def end(process: psutil.Process) -> None:
+    """kill -9."""
+    try:
+        process.send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        pass
