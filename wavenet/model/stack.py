@@ -157,12 +157,12 @@ def _run_layer(
     room = x.new_empty(step, width)
     for rows in _chunks(len(gates), step, i, weights, shape):
         z, activated = gates[rows.start : rows.end], room[: len(rows)]
-        torch.addmm(weights.dilated_bias[i], rows.newest(x), weights.dilated[i, -1], out=z)
+        torch.mm(rows.newest(x), weights.dilated[i, -1], out=z)
         for tap in range(rows.taps - 1):
             z.addmm_(rows.tap(x, tap), weights.dilated[i, tap])
         if told is not None and index is not None:
             z.add_(told[i].index_select(0, rows.at_end(index)))
-        open_gates(z, None if masks is None else masks[i], activated)
+        open_gates(z, weights.dilated_bias[i], None if masks is None else masks[i], activated)
         if outputs is not None:
             torch.addmm(rows.newest(x), activated, weights.residual[i], out=outputs[rows.start : rows.end])
         rows.scored(skips).addmm_(activated[rows.unscored :], weights.skip[i])
@@ -191,6 +191,7 @@ def _return_through_layer(
     d_x = d_stream[len(d_stream) - len(x) :]
     step = _chunk_rows(shape, width, len(gates), x)
     room = [x.new_empty(step, columns) for columns in (width, width, 2 * width)]
+    d_bias = x.new_zeros(2 * width, dtype=torch.float32)
     for rows in _chunks(len(gates), step, i, weights, shape):
         activated, d_activated, dz = (buffer[: len(rows)] for buffer in room)
         d_out, said, d_said = rows.newest(d_x), slice(rows.unscored, None), rows.scored(d_skips)
@@ -200,16 +201,16 @@ def _return_through_layer(
             torch.mm(d_out, weights.residual[i].t(), out=d_activated)
         d_activated[said].addmm_(d_said, weights.skip[i].t())
         mask = None if masks is None else masks[i]
-        close_gates(gates[rows.start : rows.end], mask, d_activated, activated, dz)
+        close_gates(gates[rows.start : rows.end], mask, d_activated, activated, dz, d_bias)
         d_weights.skip[i].addmm_(activated[said].t(), d_said)
         if not last:
             d_weights.residual[i].addmm_(activated.t(), d_out)
-        d_weights.dilated_bias[i] += dz.sum(0)
         if d_told is not None and index is not None:
             d_told[i].index_add_(0, rows.at_end(index), dz)
         for tap in range(rows.taps):
             d_weights.dilated[i, tap].addmm_(rows.tap(x, tap).t(), dz)
             rows.tap(d_x, tap).addmm_(dz, weights.dilated[i, tap].t())
+    d_weights.dilated_bias[i] = d_bias
 
 
 def _count_outputs(num_rows: int, weights: StackWeights, shape: StackShape) -> list[int]:

@@ -90,15 +90,16 @@ def test_compiled_gates_equal_the_torch_lines(monkeypatch, mask, dtype, toleranc
     generator = torch.Generator().manual_seed(1)
     before, slope = 4 * torch.randn(10, 6, generator=generator), torch.randn(10, 3, generator=generator)
     before, slope, mask = before.to(dtype), slope.to(dtype), None if mask is None else mask.to(dtype)
+    bias = torch.randn(6, generator=generator)
     results = []
     for compiled in (True, False):
         monkeypatch.setattr("wavenet.model.gates._compiled", lambda gates, compiled=compiled: compiled)
         gates, activated, again = before.clone(), torch.empty_like(slope), torch.empty_like(slope)
-        d_gates = torch.empty_like(before)
-        open_gates(gates, mask, activated)
-        close_gates(gates, mask, slope.clone(), again, d_gates)
+        d_gates, d_bias = torch.empty_like(before), torch.ones(6)
+        open_gates(gates, bias, mask, activated)
+        close_gates(gates, mask, slope.clone(), again, d_gates, d_bias)
         torch.testing.assert_close(again, activated, rtol=0, atol=tolerance)
-        results.append((gates, activated, d_gates))
+        results.append((gates, activated, d_gates, d_bias))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=tolerance)
 
