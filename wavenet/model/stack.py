@@ -23,9 +23,11 @@ from torch import Tensor
 
 from wavenet.model.gates import close_gates, open_gates
 
-CACHED_VALUES = 1 << 19
-"""Gates worked on at a time, 2 MB in float32: they and what is made of them stay in a processor's last cache,
-and a call's fixed cost is spread over enough of them. What a core's own cache holds was slower by a tenth."""
+CACHED_BYTES = 1 << 21
+"""Of gates worked on at a time, and of any other matrix: they and what is made of them stay in a processor's last
+cache, and a call's fixed cost is spread over enough of them. What a core's own cache holds was slower by a tenth."""
+GPU_BYTES = 1 << 25
+"""Of matrices on a GPU that are taken piece by piece at all."""
 
 
 class StackWeights(NamedTuple):
@@ -238,4 +240,11 @@ def _chunk_rows(shape: StackShape, width: int, num_outputs: int, x: Tensor) -> i
     """Rows worked on at a time: whole samples of all windows; all there are where there is no such cache."""
     if x.device.type != "cpu":
         return num_outputs
-    return shape.batch * max(1, CACHED_VALUES // (2 * width * shape.batch))
+    return shape.batch * max(1, count_cached_rows(2 * width, x) // shape.batch)
+
+
+def count_cached_rows(width: int, x: Tensor) -> int:
+    """Rows of so many channels, stored as x is, that are worked on at a time: at least one. On a GPU many, which
+    fill it."""
+    num_bytes = CACHED_BYTES if x.device.type == "cpu" else GPU_BYTES
+    return max(1, num_bytes // (width * x.element_size()))
