@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def open_gates(gates: Tensor, bias: Tensor, mask: Tensor | None, activated: Tensor) -> None:
-    """Add the bias to gates and squash them in place, tanh left and sigmoid right; activated is their product.
+    """Add the bias to gates, squash them, tanh left and sigmoid right, and fill activated with the product.
 
     gates: (rows, 2 * width); bias: (2 * width,), of any float type; activated: (rows, width). mask: (batch,
     width), rows in turn are of windows in turn: what each window hears of a channel.

@@ -1,9 +1,10 @@
 """The head and the softmax's loss in one, some rows at a time, with a backward by hand.
 
-Logits, what leads to them and their gradients are the widest matrices of a network: taken some rows at a time, none
-of them exists whole, and all of a piece stays in a processor's cache. So the gradient is made in the same pass
-as the loss, where there is to be one, and scaled once it is known by what. Knows nothing of layers or mixtures. The
-invariant: loss and gradients are those of the head as it reads and of `outputs.negative_log_likelihood`.
+Logits, what leads to them and their gradients are the widest matrices of a network: taken some rows at a
+time, none of them exists whole, and a piece stays in a processor's cache. So the gradient is made in the same
+pass as the loss, where there is to be one, and scaled once it is known by what. Knows nothing of layers or
+mixtures. The invariant: loss and gradients are those of the head as it reads and of
+`outputs.negative_log_likelihood`.
 """
 
 from typing import Any, NamedTuple
@@ -15,8 +16,8 @@ from wavenet.model.stack import count_cached_rows
 
 
 class HeadWeights(NamedTuple):
-    """skip_bias: (skip_width,), of all layers; hidden: (skip_width, head_width); logits: (head_width, levels). A
-    bias is None where there is none, as a gradient is that nobody wants."""
+    """skip_bias: (skip_width,), of all layers; hidden: (skip_width, head_width); logits: (head_width,
+    levels). A bias is None where there is none, as a gradient is that nobody wants."""
 
     skip_bias: Tensor | None
     hidden: Tensor | None
@@ -28,8 +29,8 @@ class HeadWeights(NamedTuple):
 def mean_softmax_nats(skips: Tensor, targets: Tensor, weights: HeadWeights) -> Tensor:
     """Mean nats of targets, (rows,) integers, after skips without their bias, (rows, skip_width).
 
-    All float32 or all bfloat16; the loss itself is float32. Skips are used up: their memory becomes that of their
-    gradient.
+    All float32 or all bfloat16; the loss itself is float32. Skips are used up: their memory becomes that of
+    their gradient.
     """
     return _SoftmaxLoss.apply(skips, targets, torch.is_grad_enabled(), *weights)
 
@@ -47,17 +48,16 @@ class _SoftmaxLoss(torch.autograd.Function):
         step = count_cached_rows(max(skips.shape[1], *_widths(weights)), skips)
         for some, told in zip(skips.split(step), targets.split(step), strict=True):
             nats += _take_rows(some, told, weights, HeadWeights(*gradients), any(wanted))
-        ctx.wanted, ctx.count = wanted, len(skips)
+        ctx.count = len(skips)
         ctx.save_for_backward(skips.detach() if any(wanted) else None, *gradients)
         return nats / len(skips)
 
     @staticmethod
     def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor | None, ...]:
-        d_skips, *gradients = ctx.saved_tensors
         scale = scales[0] / ctx.count
         # in place, which torch notices where it is asked for twice
-        scaled = [gradient if gradient is None else gradient.mul_(scale) for gradient in (d_skips, *gradients)]
-        return scaled[0], None, None, *scaled[1:]
+        d_skips, *gradients = (saved if saved is None else saved.mul_(scale) for saved in ctx.saved_tensors)
+        return d_skips, None, None, *gradients
 
 
 def _widths(weights: HeadWeights) -> tuple[int, int]:

@@ -24,10 +24,11 @@ from torch import Tensor
 from wavenet.model.gates import close_gates, open_gates
 
 CACHED_BYTES = 1 << 21
-"""Of gates worked on at a time, and of any other matrix: they and what is made of them stay in a processor's last
-cache, and a call's fixed cost is spread over enough of them. What a core's own cache holds was slower by a tenth."""
+"""Of gates, or of another matrix, worked on at a time: they and what is made of them stay in a processor's
+last cache, and a call's fixed cost is spread over enough rows. What a core's own cache holds was slower by a
+tenth."""
 GPU_BYTES = 1 << 25
-"""Of matrices on a GPU that are taken piece by piece at all."""
+"""On a GPU, of what is taken in pieces there too."""
 
 
 class StackWeights(NamedTuple):
@@ -244,7 +245,6 @@ def _chunk_rows(shape: StackShape, width: int, num_outputs: int, x: Tensor) -> i
 
 
 def count_cached_rows(width: int, x: Tensor) -> int:
-    """Rows of so many channels, stored as x is, that are worked on at a time: at least one. On a GPU many, which
-    fill it."""
+    """Rows of so many channels, stored as x is, that are worked on at a time: at least one."""
     num_bytes = CACHED_BYTES if x.device.type == "cpu" else GPU_BYTES
     return max(1, num_bytes // (width * x.element_size()))

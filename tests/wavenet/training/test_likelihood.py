@@ -42,9 +42,7 @@ def test_bfloat16_has_nearly_the_loss_and_the_gradients_direction(variant):
     exact, rough = fast_loss(*work), fast_loss(*work, torch.bfloat16)
     assert rough.dtype == torch.float32
     assert float(rough.detach()) == pytest.approx(float(exact.detach()), rel=0.02)
-    flat = [
-        torch.cat([g.flatten() for g in gradients_of(loss, work[0]).values()]) for loss in (exact, rough)
-    ]
+    flat = [torch.cat([g.flatten() for g in gradients_of(loss, work[0]).values()]) for loss in (exact, rough)]
     assert float(torch.cosine_similarity(*flat, dim=0)) > 0.98
 
 
