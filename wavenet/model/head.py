@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wavenet.model.stack import count_cached_rows
+from wavenet.model.rows import count_cached_rows
 
 
 class HeadWeights(NamedTuple):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.wavenet.model.variants import VARIANTS, Windows, make_variant, make_windows
-from wavenet.model import stack
+from wavenet.model import rows as pieces
 from wavenet.model.gates import close_gates, open_gates
 from wavenet.model.outputs import negative_log_likelihood
 from wavenet.model.timemajor import forward_rows
@@ -68,7 +68,7 @@ def test_gradients_do_not_depend_on_how_many_rows_are_taken_at_a_time(monkeypatc
     model = make_variant("all at once")
     windows = make_windows(model)
     expected = gradients_of(model, fast_loss(model, windows))
-    monkeypatch.setattr(stack, "CACHED_BYTES", rows * 2 * model.config.gate_channels * 4)
+    monkeypatch.setattr(pieces, "CACHED_BYTES", rows * 2 * model.config.gate_channels * 4)
     for name, gradient in gradients_of(model, fast_loss(model, windows)).items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-6)
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.wavenet.model.variants import VARIANTS, make_variant, make_windows
-from wavenet.model import stack
+from wavenet.model import rows as pieces
 from wavenet.training.likelihood import fast_loss, plain_loss
 from wavenet.training.windows import Windows
 
@@ -24,7 +25,7 @@ def gradients_of(loss, model, scale=1.0):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("num_bytes", [1, 1000, 1 << 21])
 def test_loss_and_gradients_are_the_plain_ones_however_many_rows_are_taken(monkeypatch, variant, num_bytes):
-    monkeypatch.setattr(stack, "CACHED_BYTES", num_bytes)
+    monkeypatch.setattr(pieces, "CACHED_BYTES", num_bytes)
     work = make_work(variant)
     plain, fast = plain_loss(*work), fast_loss(*work)
     assert float(fast.detach()) == pytest.approx(float(plain.detach()), abs=1e-5)
@@ -84,3 +85,31 @@ def test_scoring_makes_no_gradient(monkeypatch):
     monkeypatch.setattr("wavenet.model.head._return_through", None)
     with torch.no_grad():
         assert float(fast_loss(*work)) == pytest.approx(expected, rel=1e-6)
+
+
+class CountRows(TorchDispatchMode):
+    """Rows of so many columns that room is made for."""
+
+    def __init__(self, columns):
+        super().__init__()
+        self.columns, self.rows = columns, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function.overloadpacket.__name__ == "new_empty" and made.shape[1:] == (self.columns,):
+            self.rows += len(made)
+        return made
+
+
+def test_scoring_keeps_one_layers_gates_and_two_streams():
+    model, windows, masks = make_work("paper")
+    num_rows, gates, stream = windows.codes[:, 1:].numel(), 2 * model.config.gate_channels, 8
+    found = {}
+    for learns in (False, True):
+        with torch.set_grad_enabled(learns), CountRows(gates) as opened, CountRows(stream) as streams:
+            fast_loss(model, windows, masks)
+        found[learns] = (opened.rows, streams.rows)
+    assert found[False][0] < num_rows
+    assert found[False][1] < 2 * num_rows
+    assert found[True][0] > 5 * num_rows
+    assert found[True][1] > 5 * num_rows
