@@ -68,7 +68,7 @@ def _values(rows: Tensor) -> NDArray:
 
 
 def _factors(mask: Tensor | None, activated: Tensor) -> NDArray[np.float32]:
-    return (torch.ones(1, activated.shape[1]) if mask is None else mask.float()).numpy()
+    return np.ones((1, activated.shape[1]), np.float32) if mask is None else mask.float().numpy()
 
 
 def _apply(mask: Tensor | None, activated: Tensor) -> None:
