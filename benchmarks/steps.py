@@ -23,7 +23,7 @@ class Trainer:
     """A network in training on the same random windows, one step a run."""
 
     def __init__(self, way: str, work: Workload, threads: int, device: str = "cpu") -> None:
-        """way: of `choose_loss`. The plain one has allocator and AdamW as they come, others as in training."""
+        """way: of `choose_loss`. The plain one has allocator and AdamW as they come, others as they train."""
         torch.set_num_threads(threads)
         if way != PLAIN:
             keep_memory()
