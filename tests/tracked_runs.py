@@ -14,6 +14,7 @@ from wavenet.config import TrackingConfig, load_config
 from wavenet.evaluation.baselines import Baselines
 from wavenet.files import digest_folder
 from wavenet.model import CARD, WEIGHTS
+from wavenet.training.metrics import FINAL_BITS
 
 BITS = Baselines(uniform=6.0, unigram=5.0, order2=4.0, order4=3.5, unresolved=10.0)
 
@@ -37,6 +38,7 @@ class Band:
         save_file({"weight": np.full(4, seed, np.float32)}, folder / WEIGHTS)
         (folder / CARD).write_text(json.dumps({"stem": stem, "shards_digest": self.shards.digest}))
         rows = [{"step": step, "train/bits_per_sample": 6 - step / 10} for step in (1, 2, 3)]
+        rows.append({"step": 3, FINAL_BITS: bits})
         (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         return ModelRecord(
             digest=digest_folder(folder, [WEIGHTS, CARD]),
@@ -88,6 +90,7 @@ class Band:
                             mirror.report({"step": step, "train/bits_per_sample": 6 - step / 10})
                             if meanwhile:
                                 meanwhile(step)
+                        mirror.report({"step": steps, FINAL_BITS: bits})
                 tracker.log_training(self.place, stem, self.model(seed, bits, stem), self.beside, reused)
                 tracker.log_take(self.place, stem, self.take(stem))
         return tracker

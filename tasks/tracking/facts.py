@@ -29,9 +29,8 @@ def data_of(stem: str, shards: ShardsRecord, manifest: Manifest, folder: Path) -
 
 
 def final_figures(model: ModelRecord, baselines: BaselinesRecord) -> dict[str, float | None]:
-    """A training's figures beside the baselines'."""
+    """A training's figures beside the baselines', but for those that its metrics end with."""
     return {
-        "heldout_bits_per_sample": model.heldout_bits,
         "num_parameters": model.num_parameters,
         "seconds": model.seconds,
         **{f"{name}_bits": bits for name, bits in baselines.bits.models.items()},

@@ -20,6 +20,8 @@ from wavenet.errors import ConfigError
 PREFIX, CHAMPION = "waveband-", "champion"
 MODEL_TYPE = "waveband-wavenet"
 DIGEST, BITS, HELDOUT = "waveband.digest", "waveband.heldout_bits", "heldout_digest"
+LOGGED = "waveband.logged_model"
+"""The logged model of a version, which MLflow's own SQL registry does not give back."""
 COMPARED = ("sample_rate", "quantization_channels", "law")
 
 
@@ -44,13 +46,21 @@ def register_model(client: Any, run_id: str, folder: Path, model: Model) -> None
     known = next((one for one in _versions(client, name) if one.tags.get(DIGEST) == model.digest), None)
     if known is None:
         model_id = _log_model(client, run_id, folder, model)
-        tags = {DIGEST: model.digest, BITS: repr(model.bits), "stem": model.stem, **model.facts}
+        tags = {
+            DIGEST: model.digest,
+            BITS: repr(model.bits),
+            LOGGED: model_id,
+            "stem": model.stem,
+            **model.facts,
+        }
         source = client.get_logged_model(model_id).artifact_location
         known = client.create_model_version(name, source=source, run_id=run_id, tags=tags, model_id=model_id)
         _describe(client, name, known.version, model)
+    else:
+        model_id = known.tags.get(LOGGED)
     client.set_tag(run_id, VERSION_TAG, f"{name}/{known.version}")
-    if known.model_id:
-        client.log_outputs(run_id, [LoggedModelOutput(known.model_id, step=0)])
+    if model_id:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
     _crown_by_itself(client, name, model.promote)
 
 

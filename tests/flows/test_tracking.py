@@ -74,9 +74,9 @@ def test_a_child_has_settings_dataset_curves_sound_picture_and_weights(run, song
     assert drums.data.metrics["take/badness"] == pytest.approx(result.badness["drums"])
     assert drums.data.metrics.keys() >= {"take/level_db", "take/bits_per_sample", "take/repetition"}
     assert artifacts(client, run_id, "model") >= {"model/loss.png", "model/figures.json"}
-    (output,) = drums.outputs.model_outputs
+    (output,) = client.get_run(run_id).outputs.model_outputs
     (version,) = client.search_model_versions("name = 'waveband-drums'")
-    assert (version.model_id, version.run_id) == (output.model_id, run_id)
+    assert (version.tags["waveband.logged_model"], version.run_id) == (output.model_id, run_id)
     assert drums.data.metrics["system/cpu_utilization_percentage"] >= 0
     assert drums.info.run_name == "drums, steps=8 (songs tiny)"
     assert drums.data.tags["waveband.version"] == "waveband-drums/1"
