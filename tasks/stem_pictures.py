@@ -6,6 +6,7 @@ another thread, seldom; and what is shown at the end is the picture that is kept
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tasks.artifact_board import Content
@@ -66,15 +67,15 @@ class LearningPictures:
     def _show_sample(self) -> Content | None:
         """The first seed's take of the latest step that there is one of."""
         steps = sorted((self.folder / SAMPLES).glob("step-*"))
-        pictures = sorted(steps[-1].glob("*.png")) if steps else []
-        if not pictures:
+        mels = sorted(steps[-1].glob("*.png")) if steps else []
+        if not mels:
             return None
         step = int(steps[-1].name.removeprefix("step-"))
         told = f"What {escape(self.stem)} plays after step {step:,}"
         return Content(
             f"{told}. To listen to, with those of other steps:\n\n{code(str(self.folder / SAMPLES))}\n\n"
             f"When the training is done, they are beside its model.",
-            f"{picture(pictures[0], 'mel spectrogram')}\n\n{told}",
+            f"{picture(mels[0], 'mel spectrogram')}\n\n{told}",
         )
 
 
@@ -103,10 +104,15 @@ def describe_loss(stem: str, png: bytes, rows: Sequence[Row], baselines: Baselin
 
 def show_take(take: TakeRecord, sound: Path, mel: Path, reference_mel: Path | None = None) -> None:
     """Show a finished take: its spectrogram, and what the record itself plays from there."""
+    made = partial(describe_take, take, sound, mel, reference_mel)
+    run_artifact("markdown", artifact_key("take", take.stem)).show(made, soon=True)
+
+
+def describe_take(take: TakeRecord, sound: Path, mel: Path, reference_mel: Path | None) -> Content:
+    """What is shown of a take."""
     told = f"What {escape(take.stem)} plays"
     told += "" if take.badness is None else f"\n\nbadness {take.badness:.2f}, where 0 is best"
     body = f"To listen to:\n\n{code(str(sound))}"
     if reference_mel is not None:
         body += f"\n\nThe record itself, from the same place:\n\n{picture(reference_mel, 'mel spectrogram')}"
-    content = Content(body, f"{picture(mel, 'mel spectrogram')}\n\n{told}")
-    run_artifact("markdown", artifact_key("take", take.stem)).show(lambda: content, soon=True)
+    return Content(body, f"{picture(mel, 'mel spectrogram')}\n\n{told}")

@@ -5,6 +5,8 @@ The invariant: where one of them cannot be reached, the other goes on without th
 
 import sys
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from tasks.artifact_board import Content
 from tasks.artifact_words import code, escape, link
@@ -51,19 +53,23 @@ def address_run(workspace: Workspace, run_id: str | None) -> RunAddress | None:
 
 
 def link_runs(workspace: Workspace, stem: str, run_id: str | None) -> None:
-    """Show a stem's MLflow run in the Prefect run that this is called in, and name that one there."""
-    _, flow_run_id = run_ids()
-    if flow_run_id is None or (address := address_run(workspace, run_id)) is None:
-        return
-    content = Content(
-        address.markdown(f"{stem} in MLflow"), f"The MLflow run of {escape(stem)} {address.remark}"
-    )
-    run_artifact("markdown", artifact_key("mlflow", stem)).show(lambda: content, soon=True)
-    try:
-        for name, value in prefect_tags().items():
-            _client(workspace).set_tag(run_id, name, value)
-    except Exception as error:
-        print(f"MLflow takes no tags of run {run_id} ({error}); the run goes on", file=sys.stderr)
+    """Show a stem's MLflow run in the Prefect run that this is called in, and name that one there.
+
+    Both are done by the thread that shows things: nobody waits for MLflow.
+    """
+    if run_id is not None:
+        shown = run_artifact("markdown", artifact_key("mlflow", stem))
+        shown.show(partial(_link, workspace, stem, run_id, prefect_tags()), soon=True)
+
+
+def _link(workspace: Workspace, stem: str, run_id: str, tags: dict[str, str]) -> Content | None:
+    for name, value in tags.items():
+        _client(workspace).set_tag(run_id, name, value)
+    address = address_run(workspace, run_id)
+    if address is None:
+        return None
+    told = f"The MLflow run of {escape(stem)} {address.remark}"
+    return Content(address.markdown(f"{stem} in MLflow"), told)
 
 
 def prefect_tags() -> dict[str, str]:
@@ -79,7 +85,7 @@ def prefect_tags() -> dict[str, str]:
     return tags
 
 
-def _client(workspace: Workspace):  # type: ignore[no-untyped-def]
+def _client(workspace: Workspace) -> Any:
     from mlflow import MlflowClient  # a second to import
 
     return MlflowClient(tracking_uri=tracking_uri(workspace))

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -120,6 +123,40 @@ def test_outside_of_a_run_nothing_is_shown(capsys):
     assert "nobody" not in capsys.readouterr().err
 
 
+def test_what_a_run_that_failed_showed_last_is_sent_before_the_process_ends(prefect_server, tmp_path):
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    with temporary_settings():
+        environment = {
+            **os.environ,
+            "PREFECT_API_URL": PREFECT_API_URL.value(),
+            "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        }
+    ended = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "no more" in ended.stderr
+    assert artifacts_of(ended.stdout.strip())["loss"].data == "last"
+
+
+FAILING = """
+import time
+from prefect import flow
+from tasks.artifact_board import Content
+from tasks.artifacts import run_artifact, run_ids
+
+@flow
+def failing():
+    print(run_ids()[1])
+    for text in ("first", "last"):
+        run_artifact("markdown", "loss", 60.0).show(lambda text=text: Content(text, ""))
+        time.sleep(0.5)
+    raise ValueError("no more")
+
+failing()
+"""
+
+
 def test_a_task_that_is_run_again_renews_what_it_showed(run):
     def twice():
         show("loss-drums", "before")
@@ -207,7 +244,9 @@ def server():
 
 @pytest.fixture
 def board(server):
-    return Board("a-flow-run")
+    board = Board("a-flow-run")
+    yield board
+    board.close(5)
 
 
 def artifact_of(board, key="key", pause=0.0):
