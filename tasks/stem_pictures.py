@@ -4,6 +4,7 @@ Knows nothing of training. The invariants: a training is not slowed, since all i
 another thread, seldom; and what is shown at the end is the picture that is kept.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -45,12 +46,14 @@ class LearningPictures:
     def tell(self, message: str) -> None:
         """Remarks are for the terminal."""
 
-    def finish(self, loss_curve: Path) -> None:
-        """It is over, and this is its curve, which is kept."""
-        drawn = describe_loss(self.stem, loss_curve.read_bytes(), self._rows(), self.baselines)
-        self.loss.show(lambda: drawn, soon=True)
-        if last := self._show_sample():
-            self.sample.show(lambda: last, soon=True)
+    def finish(self, model: Path, loss_curve: Path) -> None:
+        """It is over, and all of it is kept in the model's folder, its curve too."""
+        self.folder = model
+        self.loss.show(partial(self._show_kept, loss_curve), soon=True)
+        self.sample.show(self._show_sample, soon=True)
+
+    def _show_kept(self, loss_curve: Path) -> Content:
+        return describe_loss(self.stem, loss_curve.read_bytes(), self._rows(), self.baselines)
 
     def _rows(self) -> list[dict[str, float]]:
         return read_metrics(self.folder / METRICS)
@@ -72,11 +75,10 @@ class LearningPictures:
             return None
         step = int(steps[-1].name.removeprefix("step-"))
         told = f"What {escape(self.stem)} plays after step {step:,}"
-        return Content(
-            f"{told}. To listen to, with those of other steps:\n\n{code(str(self.folder / SAMPLES))}\n\n"
-            f"When the training is done, they are beside its model.",
-            f"{picture(mels[0], 'mel spectrogram')}\n\n{told}",
-        )
+        body = f"To listen to, with those of other steps:\n\n{code(str(steps[-1].parent))}"
+        with contextlib.suppress(FileNotFoundError):  # it was moved just now, and is shown from there
+            return Content(body, f"{picture(mels[0], 'mel spectrogram')}\n\n{told}")
+        return None
 
 
 def thin_out(rows: Sequence[Row], most: int = MOST_POINTS) -> list[Row]:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -380,6 +381,7 @@ def test_a_path_can_be_copied(path):
 
 
 def write_rows(folder, rows):
+    folder.mkdir(exist_ok=True)
     write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -413,20 +415,24 @@ def test_a_training_shows_its_curve_and_its_latest_sample(run, tmp_path):
     assert loss.description.split("\n\n")[1:] == words
     assert picture_in(sample.description) == b"picture of 50"
     assert sample.description.endswith("What Drüms plays after step 50")
+    assert str(tmp_path / "samples") in sample.data
 
 
-def test_the_curve_at_the_end_is_the_one_that_is_kept(run, tmp_path):
+def test_what_is_shown_at_the_end_is_what_is_kept(run, tmp_path):
     rows = [{STEP: 2, TRAIN_BITS: 4.0}, {STEP: 2, FINAL_BITS: 3.25}]
-    write_rows(tmp_path, rows)
-    plot_loss(rows, BASELINES.models, tmp_path / "loss.png")
+    work, model = tmp_path / "work", tmp_path / "model"
+    write_rows(work, rows[:1])
+    write_rows(model, rows)
+    plot_loss(rows, BASELINES.models, model / "loss.png")
 
     def train():
-        pictures = LearningPictures("drums", BASELINES, tmp_path)
-        pictures.begin(rows)
-        pictures.finish(tmp_path / "loss.png")
+        pictures = LearningPictures("drums", BASELINES, work)
+        pictures.begin(rows[:1])
+        pictures.finish(model, model / "loss.png")
+        shutil.rmtree(work)
 
     shown = run(train)
-    assert picture_in(shown["loss-drums"].description) == (tmp_path / "loss.png").read_bytes()
+    assert picture_in(shown["loss-drums"].description) == (model / "loss.png").read_bytes()
     assert "all that is held out 3.250" in shown["loss-drums"].description
     assert "sample-drums" not in shown
 
