@@ -4,6 +4,7 @@ Knows nothing of what is shown, nor of how it is sent (`artifact_board.py`). The
 nothing happens; an artifact is one key of one flow run, so a task that is run again renews what it showed.
 """
 
+import atexit
 import re
 import sys
 import threading
@@ -11,7 +12,7 @@ import threading
 from tasks.artifact_board import SECONDS_TO_REST, Artifact, Board, Kind
 from wavenet.files import digest_bytes
 
-SECONDS_BETWEEN = 2.0
+SECONDS_BETWEEN, SECONDS_AT_EXIT = 2.0, 2.0
 LONGEST_PART = 40
 """Letters of a name in a key."""
 
@@ -28,7 +29,11 @@ def run_artifact(kind: Kind, key: str, pause: float = SECONDS_BETWEEN) -> Artifa
     if flow_run_id is None:
         return Artifact(None, kind, key, None, pause)
     with _opening:
-        board = _boards.setdefault(flow_run_id, Board(flow_run_id))
+        if flow_run_id not in _boards:
+            _boards[flow_run_id] = Board(flow_run_id)
+            atexit.unregister(_close_all)
+            atexit.register(_close_all)  # last of all, and so before an embedded server ends
+        board = _boards[flow_run_id]
         return board.artifacts.setdefault(key, Artifact(board, kind, key, task_run_id, pause))
 
 
@@ -49,6 +54,12 @@ def close_artifacts(seconds: float = SECONDS_TO_REST) -> None:
     _, flow_run_id = run_ids()
     if board := _boards.pop(flow_run_id or "", None):
         board.close(seconds)
+
+
+def _close_all() -> None:
+    """Where a run failed, or nobody closed what it shows: in little time, for somebody waits for the exit."""
+    for board in _boards.values():
+        board.close(SECONDS_AT_EXIT)
 
 
 def artifact_key(*parts: str) -> str:

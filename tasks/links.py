@@ -3,6 +3,8 @@
 The invariant: where one of them cannot be reached, the other goes on without the link.
 """
 
+from functools import partial
+
 from tasks.artifact_board import Content
 from tasks.artifact_words import code, escape, link
 from tasks.artifacts import artifact_key, run_artifact, run_ids
@@ -11,15 +13,22 @@ from tasks.workspace import Workspace
 
 
 def link_runs(workspace: Workspace, stem: str, tracked: TrackedStem | None) -> None:
-    """Show a stem's MLflow run in the Prefect run that this is called in, and name that one there."""
-    _, flow_run_id = run_ids()
-    if tracked is None or flow_run_id is None:
-        return
-    tag_run(workspace, tracked, own_tags())
-    if page := find_page(workspace, run_of(workspace, tracked)):
-        body = link(f"{stem} in MLflow", page.url)
-        content = Content(body, f"The MLflow run of {escape(stem)} {describe_start(page)}")
-        run_artifact("markdown", artifact_key("mlflow", stem)).show(lambda: content, soon=True)
+    """Show a stem's MLflow run in the Prefect run that this is called in, and name that one there.
+
+    The page is looked for by the thread that shows things: nobody waits for MLflow.
+    """
+    if tracked is not None and (tags := own_tags()):
+        tag_run(workspace, tracked, tags)
+        shown = run_artifact("markdown", artifact_key("mlflow", stem))
+        shown.show(partial(_link, workspace, stem, tracked), soon=True)
+
+
+def _link(workspace: Workspace, stem: str, tracked: TrackedStem) -> Content | None:
+    page = find_page(workspace, run_of(workspace, tracked))
+    if page is None:
+        return None
+    told = f"The MLflow run of {escape(stem)} {describe_start(page)}"
+    return Content(link(f"{stem} in MLflow", page.url), told)
 
 
 def describe_start(page: RunPage) -> str:

@@ -43,15 +43,16 @@ class RunProgress:
         self.done, self.words = done, words
         if time.monotonic() >= self.since:
             self.since = 0.0  # so that its end is shown too
-            self.artifact.show(self._content, soon=self._share >= 1)
+            self.artifact.show(self._content, soon=self.share >= 1)
 
     @property
-    def _share(self) -> float:
+    def share(self) -> float:
+        """Of the whole, that is done."""
         begin, end = self.span
         return min(1.0, begin + self.done * (end - begin))
 
     def _content(self) -> Content:
-        percent = int(1000 * self._share) / 10  # all of it is done when it is, and not by rounding
+        percent = int(1000 * self.share) / 10  # all of it is done when it is, and not by rounding
         lines = [escape(line) for line in self.words() if line]
         return Content(percent, f"**{percent:g}%** " + "\n\n".join(lines))  # a card cuts lines off
 

@@ -5,6 +5,7 @@ where it can be read without Prefect.
 """
 
 import json
+from functools import partial
 
 from tasks.artifact_board import Content
 from tasks.artifact_words import cell, code, escape, link, picture, table
@@ -26,14 +27,18 @@ MOST_FILES, MOST_LINES = 500, 8
 
 def show_doctor(output: DoctorOutput) -> None:
     """The doctor's files as a table; above it what they come to, warnings, and where the report lies."""
+    run_artifact("table", "doctor").show(partial(describe_report, output), soon=True)
+
+
+def describe_report(output: DoctorOutput) -> Content:
+    """What is shown of a report."""
     report = output.report
     head, rows = list_files(report, MOST_FILES)
     cells = [dict(zip(head, map(cell, row), strict=True)) for row in rows]
     told = [format_counts(report), *limit([f"Warning: {one}" for one in report.warnings], "warnings")]
     told += limit(describe_music(report), "stems")
     lines = [*(escape(line) for line in told), f"Report: {code(str(output.page))}"]
-    content = Content(json.dumps(cells), "\n\n".join(lines))
-    run_artifact("table", "doctor").show(lambda: content, soon=True)
+    return Content(json.dumps(cells), "\n\n".join(lines))
 
 
 def describe_music(report: DoctorReport) -> list[str]:
@@ -64,14 +69,25 @@ def show_band(
 
     The last that a run shows; returns when it is there, or nobody can be reached.
     """
-    page = find_page(workspace, tracking_run)
-    loudness = f", {format_number(mix.loudness_lufs, 1)} LUFS" if mix.loudness_lufs is not None else ""
-    told = f"{escape(name)}: the mix of {len(band)} stems{loudness}"
-    mel = workspace.path(mix.folder) / MIX_MEL
-    body = "\n\n".join([band_table(band), *describe_places(output, page)])
-    content = Content(body, f"{picture(mel, 'mel spectrogram')}\n\n{told}")
-    run_artifact("markdown", "band").show(lambda: content, soon=True)
+    made = partial(describe_band, workspace, name, band, mix, output, tracking_run)
+    run_artifact("markdown", "band").show(made, soon=True)
     close_artifacts()
+
+
+def describe_band(
+    workspace: Workspace,
+    name: str,
+    band: dict[str, StemRecords],
+    mix: MixRecord,
+    output: Output,
+    tracking_run: str | None,
+) -> Content:
+    """What is shown of a result."""
+    loudness = "" if mix.loudness_lufs is None else f", {format_number(mix.loudness_lufs, 1)} LUFS"
+    told = f"{escape(name)}: the mix of {len(band)} stems{loudness}"
+    mel = picture(workspace.path(mix.folder) / MIX_MEL, "mel spectrogram")
+    places = describe_places(output, find_page(workspace, tracking_run))
+    return Content("\n\n".join([band_table(band), *places]), f"{mel}\n\n{told}")
 
 
 def band_table(band: dict[str, StemRecords]) -> str:

@@ -4,8 +4,10 @@ Knows nothing of training. The invariants: a training is not slowed, since all i
 another thread, seldom; and what is shown at the end is the picture that is kept.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tasks.artifact_board import Content
@@ -44,12 +46,14 @@ class LearningPictures:
     def tell(self, message: str) -> None:
         """Remarks are for the terminal."""
 
-    def finish(self, loss_curve: Path) -> None:
-        """It is over, and this is its curve, which is kept."""
-        drawn = describe_loss(self.stem, loss_curve.read_bytes(), self._rows(), self.baselines)
-        self.loss.show(lambda: drawn, soon=True)
-        if last := self._show_sample():
-            self.sample.show(lambda: last, soon=True)
+    def finish(self, model: Path, loss_curve: Path) -> None:
+        """It is over, and all of it is kept in the model's folder, its curve too."""
+        self.folder = model
+        self.loss.show(partial(self._show_kept, loss_curve), soon=True)
+        self.sample.show(self._show_sample, soon=True)
+
+    def _show_kept(self, loss_curve: Path) -> Content:
+        return describe_loss(self.stem, loss_curve.read_bytes(), self._rows(), self.baselines)
 
     def _rows(self) -> list[dict[str, float]]:
         return read_metrics(self.folder / METRICS)
@@ -66,16 +70,15 @@ class LearningPictures:
     def _show_sample(self) -> Content | None:
         """The first seed's take of the latest step that there is one of."""
         steps = sorted((self.folder / SAMPLES).glob("step-*"))
-        pictures = sorted(steps[-1].glob("*.png")) if steps else []
-        if not pictures:
+        mels = sorted(steps[-1].glob("*.png")) if steps else []
+        if not mels:
             return None
         step = int(steps[-1].name.removeprefix("step-"))
         told = f"What {escape(self.stem)} plays after step {step:,}"
-        return Content(
-            f"{told}. To listen to, with those of other steps:\n\n{code(str(self.folder / SAMPLES))}\n\n"
-            f"When the training is done, they are beside its model.",
-            f"{picture(pictures[0], 'mel spectrogram')}\n\n{told}",
-        )
+        body = f"To listen to, with those of other steps:\n\n{code(str(steps[-1].parent))}"
+        with contextlib.suppress(FileNotFoundError):  # it was moved just now, and is shown from there
+            return Content(body, f"{picture(mels[0], 'mel spectrogram')}\n\n{told}")
+        return None
 
 
 def thin_out(rows: Sequence[Row], most: int = MOST_POINTS) -> list[Row]:
@@ -103,10 +106,15 @@ def describe_loss(stem: str, png: bytes, rows: Sequence[Row], baselines: Baselin
 
 def show_take(take: TakeRecord, sound: Path, mel: Path, reference_mel: Path | None = None) -> None:
     """Show a finished take: its spectrogram, and what the record itself plays from there."""
+    made = partial(describe_take, take, sound, mel, reference_mel)
+    run_artifact("markdown", artifact_key("take", take.stem)).show(made, soon=True)
+
+
+def describe_take(take: TakeRecord, sound: Path, mel: Path, reference_mel: Path | None) -> Content:
+    """What is shown of a take."""
     told = f"What {escape(take.stem)} plays"
     told += "" if take.badness is None else f"\n\nbadness {take.badness:.2f}, where 0 is best"
     body = f"To listen to:\n\n{code(str(sound))}"
     if reference_mel is not None:
         body += f"\n\nThe record itself, from the same place:\n\n{picture(reference_mel, 'mel spectrogram')}"
-    content = Content(body, f"{picture(mel, 'mel spectrogram')}\n\n{told}")
-    run_artifact("markdown", artifact_key("take", take.stem)).show(lambda: content, soon=True)
+    return Content(body, f"{picture(mel, 'mel spectrogram')}\n\n{told}")

@@ -77,8 +77,12 @@ def train(
             shutil.copytree(scratch / SAMPLES, folder / SAMPLES)
         name = digest_folder(folder, [WEIGHTS, CARD, METRICS])  # other metrics, another folder
         plot_loss(read_metrics(folder / METRICS), baselines.bits.models, folder / LOSS_CURVE)
-        pictures.finish(folder / LOSS_CURVE)
-        return ModelRecord(digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures)
+        record = ModelRecord(
+            digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures
+        )
+    kept = workspace.path(record.folder)
+    pictures.finish(kept, kept / LOSS_CURVE)
+    return record
 
 
 @contextmanager

@@ -33,7 +33,9 @@ def full_disk_told(place: Path) -> Iterator[None]:
 def is_of_full_disk(error: BaseException | None) -> bool:
     """Whether an error, or one that it was raised from or amid, is that there is no room."""
     while error is not None:
-        if (isinstance(error, OSError) and error.errno in NUMBERS) or any(word in str(error) for word in WORDS):
+        if (isinstance(error, OSError) and error.errno in NUMBERS) or any(
+            word in str(error) for word in WORDS
+        ):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -2,7 +2,11 @@
 
 import base64
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -120,6 +124,40 @@ def test_outside_of_a_run_nothing_is_shown(capsys):
     assert "nobody" not in capsys.readouterr().err
 
 
+def test_what_a_run_that_failed_showed_last_is_sent_before_the_process_ends(prefect_server, tmp_path):
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    with temporary_settings():
+        environment = {
+            **os.environ,
+            "PREFECT_API_URL": PREFECT_API_URL.value(),
+            "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        }
+    ended = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "no more" in ended.stderr
+    assert artifacts_of(ended.stdout.strip())["loss"].data == "last"
+
+
+FAILING = """
+import time
+from prefect import flow
+from tasks.artifact_board import Content
+from tasks.artifacts import run_artifact, run_ids
+
+@flow
+def failing():
+    print(run_ids()[1])
+    for text in ("first", "last"):
+        run_artifact("markdown", "loss", 60.0).show(lambda text=text: Content(text, ""))
+        time.sleep(0.5)
+    raise ValueError("no more")
+
+failing()
+"""
+
+
 def test_a_task_that_is_run_again_renews_what_it_showed(run):
     def twice():
         show("loss-drums", "before")
@@ -207,7 +245,9 @@ def server():
 
 @pytest.fixture
 def board(server):
-    return Board("a-flow-run")
+    board = Board("a-flow-run")
+    yield board
+    board.close(5)
 
 
 def artifact_of(board, key="key", pause=0.0):
@@ -341,6 +381,7 @@ def test_a_path_can_be_copied(path):
 
 
 def write_rows(folder, rows):
+    folder.mkdir(exist_ok=True)
     write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -374,20 +415,24 @@ def test_a_training_shows_its_curve_and_its_latest_sample(run, tmp_path):
     assert loss.description.split("\n\n")[1:] == words
     assert picture_in(sample.description) == b"picture of 50"
     assert sample.description.endswith("What Drüms plays after step 50")
+    assert str(tmp_path / "samples") in sample.data
 
 
-def test_the_curve_at_the_end_is_the_one_that_is_kept(run, tmp_path):
+def test_what_is_shown_at_the_end_is_what_is_kept(run, tmp_path):
     rows = [{STEP: 2, TRAIN_BITS: 4.0}, {STEP: 2, FINAL_BITS: 3.25}]
-    write_rows(tmp_path, rows)
-    plot_loss(rows, BASELINES.models, tmp_path / "loss.png")
+    work, model = tmp_path / "work", tmp_path / "model"
+    write_rows(work, rows[:1])
+    write_rows(model, rows)
+    plot_loss(rows, BASELINES.models, model / "loss.png")
 
     def train():
-        pictures = LearningPictures("drums", BASELINES, tmp_path)
-        pictures.begin(rows)
-        pictures.finish(tmp_path / "loss.png")
+        pictures = LearningPictures("drums", BASELINES, work)
+        pictures.begin(rows[:1])
+        pictures.finish(model, model / "loss.png")
+        shutil.rmtree(work)
 
     shown = run(train)
-    assert picture_in(shown["loss-drums"].description) == (tmp_path / "loss.png").read_bytes()
+    assert picture_in(shown["loss-drums"].description) == (model / "loss.png").read_bytes()
     assert "all that is held out 3.250" in shown["loss-drums"].description
     assert "sample-drums" not in shown
 
