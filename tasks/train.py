@@ -22,24 +22,6 @@ from wavenet.training.metrics import METRICS, read_metrics
 FIGURES, LOSS_CURVE = "figures.json", "loss.png"
 
 
-def _check_nodes(workspace: Workspace, training: TrainingConfig) -> None:
-    """Several nodes read one folder, and there is none that a cache and another machine share."""
-    if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
-        raise ConfigError(
-            f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see "
-            f"under one path, not {workspace.address}; name a folder, or set training.nodes to 1"
-        )
-
-
-def _check_nodes(workspace: Workspace, training: TrainingConfig) -> None:
-    """Several nodes read one folder, and there is none that a cache and another machine share."""
-    if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
-        raise ConfigError(
-            f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see under "
-            f"one path, not {workspace.address}; name a folder, or set training.nodes to 1"
-        )
-
-
 @cached_task(version="3", run_name="train-{stem}", ignore=["tracking_run", "baselines"])
 def train(
     workspace: Workspace,
@@ -86,3 +68,12 @@ def train(
         name = digest_folder(folder, [WEIGHTS, CARD, METRICS])  # other metrics, another folder
         plot_loss(read_metrics(folder / METRICS), baselines.bits.models, folder / LOSS_CURVE)
         return ModelRecord(digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures)
+
+
+def _check_nodes(workspace: Workspace, training: TrainingConfig) -> None:
+    """Several nodes read one folder, and there is none that a cache and another machine share."""
+    if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
+        raise ConfigError(
+            f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see "
+            f"under one path, not {workspace.address}; name a folder, or set training.nodes to 1"
+        )
