@@ -12,7 +12,9 @@ from tasks import lease
 from tasks.caching import cached_task, read_result, write_result
 from tasks.records import ShardsRecord
 from tasks.remote import CACHE, RemoteWorkspace, workspace_at
+from tasks.train import _check_nodes
 from tasks.workspace import Workspace
+from wavenet.config import TrainingConfig
 from wavenet.data.remote_folders import INVENTORY
 from wavenet.errors import ConfigError
 from wavenet.files import write_text
@@ -147,6 +149,13 @@ class Slow:
     def append(self, name):
         time.sleep(1.0)
         self.calls.append(name)
+
+
+def test_several_nodes_are_refused_where_no_disk_is_shared(machine, tmp_path):
+    training = TrainingConfig(nodes=2, meeting="a:29500")
+    with pytest.raises(ConfigError, match=r"on a disk that all of them see.*not s3://"):
+        _check_nodes(machine("first"), training)
+    _check_nodes(Workspace(root=tmp_path), training)
 
 
 def test_shared_files_are_those_of_all_machines(machine):
