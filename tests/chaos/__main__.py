@@ -44,16 +44,15 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def strike_all(campaign: Campaign, kinds: Sequence[str], count: int) -> list[Blow]:
-    """Kill until so many were hit, some in each workspace."""
+    """So many kills, some in each workspace."""
     blows: list[Blow] = []
-    number = 0
-    while (left := count - count_hits(blows)) > 0:
-        number += 1
-        kills = campaign.choose(list(kinds), min(left, KILLS_A_WORKSPACE))
-        for blow in campaign.strike(f"workspace-{number}", kills):
+    kills = campaign.choose(kinds, count)
+    for number in range(0, count, KILLS_A_WORKSPACE):
+        for blow in campaign.strike(f"workspace-{number}", kills[number : number + KILLS_A_WORKSPACE]):
             blows.append(blow)
+            time_of_day = time.strftime("%H:%M:%S")
             told = "; ".join(blow.problems) or "well"
-            print(f"{number:>3}  {blow.kind or 'run to the end':<14} {blow.stage:<10} {told}", flush=True)
+            print(f"{time_of_day}  {blow.kind or 'run to the end':<14} {blow.stage:<10} {told}", flush=True)
     return blows
 
 

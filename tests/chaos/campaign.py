@@ -4,12 +4,14 @@ The invariants that are looked at: no process outlives a killed flow, no lock st
 not made again, no error is a traceback, and the end is that of a run that nothing befell.
 """
 
+import itertools
 import json
 import random
 import shutil
 import signal
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,9 @@ from tests.chaos.traces import STARTING, differences, held_locks, outcome, resul
 
 APART = {"ingest", "examine", "floors", "shards", "baselines", "ranges", "prints"}
 """Stages that work in the pool's processes."""
-ENDING = "ending"
+ENDING, NOBODY = "ending", "nobody"
 GRACE_SECONDS = 30.0
-LONGEST_RUN = 400.0
+LONGEST_RUN = 900.0
 
 
 @dataclass(frozen=True)
@@ -87,23 +89,65 @@ class Campaign:
         told = json.loads(family.out.read_text().splitlines()[-1])
         return outcome(self.folder / workspace, told), time.monotonic() - begun
 
-    def choose(self, kinds: list[str], count: int) -> list[Kill]:
-        """Kills of those kinds, spread evenly over all pairs of stage and kind, in an order by chance."""
-        pairs = [(stage, kind) for stage in self.spans for kind in kinds_of(stage) if kind in kinds]
-        self.rng.shuffle(pairs)
-        return [self._choose(*pairs[number % len(pairs)]) for number in range(count)]
+    def choose(self, kinds: Sequence[str], count: int) -> list[Kill]:
+        """So many kills, as many of each kind, each kind's spread over the stages where there are any."""
+        stages = {kind: self._shuffled(kind) for kind in kinds}
+        turns = [kinds[number % len(kinds)] for number in range(count)]
+        kills = [self._choose(kind, next(stages[kind])) for kind in turns]
+        self.rng.shuffle(kills)
+        return kills
 
-    def _choose(self, stage: str, kind: str) -> Kill:
+    def _shuffled(self, kind: str) -> Iterator[str]:
+        stages = [stage for stage in self.spans if kind in kinds_of(stage)]
+        self.rng.shuffle(stages)
+        return itertools.cycle(stages)
+
+    def _choose(self, kind: str, stage: str) -> Kill:
         span = self.rng.choice(self.spans[stage])
         return Kill(kind, span, self.rng.uniform(0, span.seconds))
 
-    def strike(self, workspace: str, kills: list[Kill]) -> Iterator[Blow]:
-        """Kill in one workspace, one after another, a run for each; then run to the end and compare."""
+    def strike(self, workspace: str, kills: Sequence[Kill]) -> Iterator[Blow]:
+        """Kill in one workspace, one after another; a run that ends of it is begun again. Then compare."""
         self._lend_databases(workspace)
-        for kill in sorted(kills, key=lambda kill: kill.span.begin):
-            yield self._strike(workspace, kill)
+        left = sorted(kills, key=lambda kill: kill.span.begin)
+        while left:
+            yield from self._strike_run(workspace, left)
         ended, _ = self.finish(workspace)
         yield Blow("", "the end", differences(self.undisturbed, ended))
+
+    def _strike_run(self, workspace: str, left: list[Kill]) -> Iterator[Blow]:
+        """Kill in one run until it ends of it, or nobody is left to be killed: then it may go on."""
+        place, begun = self.folder / workspace, time.time()
+        before, kind = results(place), ""
+        family = self.start(workspace)
+        try:
+            while left and kind not in {FLOW, TRAINING, NOBODY}:
+                blow = self._strike(family, place, left.pop(0), begun)
+                kind = blow.kind
+                yield blow
+            if problems := self._look(family, place, before, kind):
+                yield Blow("", "afterwards", problems)
+        finally:
+            family.end()
+
+    def _strike(self, family: Family, place: Path, kill: Kill, begun: float) -> Blow:
+        kill = self._unfinished(kill, results(place))
+        await_moment(family, place, kill, begun)
+        stage = ENDING if kill.span.stage == ENDING else stage_now(place, begun)
+        if not (victims := family.of_kind(kill.kind) or family.of_kind(FLOW)):
+            return Blow(NOBODY, stage, [])
+        victim = self.rng.choice(victims)
+        kind = kind_of(victim) or NOBODY
+        end(victim)
+        return Blow(kind, stage, [])
+
+    def _unfinished(self, kill: Kill, done: Container[str]) -> Kill:
+        """The same, or where that task is done already the next one, later."""
+        if kill.span.key not in done:
+            return kill
+        left = [span for spans in self.spans.values() for span in spans if span.key not in done]
+        span = min((span for span in left if span.begin >= kill.span.begin), key=lambda span: span.begin)
+        return Kill(kill.kind, span, self.rng.uniform(0, span.seconds))
 
     def _lend_databases(self, workspace: str) -> None:
         """Empty ones take seconds to make: half of the workspaces begin with the undisturbed run's."""
@@ -111,33 +155,6 @@ class Campaign:
             (self.folder / workspace / "prefect").mkdir(parents=True)
             for name in ("prefect/prefect.db", "mlflow.db"):
                 shutil.copy(self.folder / "undisturbed" / name, self.folder / workspace / name)
-
-    def _strike(self, workspace: str, kill: Kill) -> Blow:
-        place, begun = self.folder / workspace, time.time()
-        before = results(place)
-        kill = self._unfinished(kill, before)
-        family = self.start(workspace)
-        try:
-            await_moment(family, place, kill, begun)
-            victims = family.of_kind(kill.kind) or family.of_kind(FLOW)
-            stage = ENDING if kill.span.stage == ENDING else stage_now(place, begun)
-            if not victims:
-                return Blow("nobody", stage, [])
-            victim = self.rng.choice(victims)
-            kind = kind_of(victim) or ""
-            end(victim)
-            return Blow(kind, stage, self._look(family, place, before, kind))
-        finally:
-            family.end()
-
-    def _unfinished(self, kill: Kill, done: Container[str]) -> Kill:
-        """The same, or where that task is done already the next one, later."""
-        if kill.span.key not in done:
-            return kill
-        left = [span for spans in self.spans.values() for span in spans if span.key not in done]
-        later = [span for span in left if span.begin >= kill.span.begin]
-        span = min(later, key=lambda span: span.begin)
-        return Kill(kill.kind, span, self.rng.uniform(0, span.seconds))
 
     def _look(self, family: Family, place: Path, before: dict, kind: str) -> list[str]:
         """What is wrong once a killed flow's helpers should be gone, or the flow has dealt with the loss."""
@@ -202,7 +219,5 @@ def fresh(workspace: Path, pattern: str, begun: float) -> bool:
 
 def end(process: psutil.Process) -> None:
     """kill -9."""
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(signal.SIGKILL)
-    except psutil.NoSuchProcess:
-        pass

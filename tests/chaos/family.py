@@ -22,7 +22,7 @@ class Family:
     """A command started as a person would, and everything that came of it."""
 
     def __init__(self, mark: str, folder: Path, *arguments: object) -> None:
-        """mark: of all processes that are to be told from others. folder: where it runs, and its output is."""
+        """mark: of all its processes, no other's. folder: where it runs, and where its output is."""
         self.mark, self.out, self.err = mark, folder / f"{mark}.out", folder / f"{mark}.err"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
         root = str(Path(__file__).parents[2])
