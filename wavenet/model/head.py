@@ -17,7 +17,17 @@ from wavenet.model.rows import count_cached_rows
 
 class HeadWeights(NamedTuple):
     """skip_bias: (skip_width,), of all layers; hidden: (skip_width, head_width); logits: (head_width,
-    levels). A bias is None where there is none, as a gradient is that nobody wants."""
+    levels). Biases are None where there are none."""
+
+    skip_bias: Tensor | None
+    hidden: Tensor
+    hidden_bias: Tensor | None
+    logits: Tensor
+    logits_bias: Tensor | None
+
+
+class HeadGradients(NamedTuple):
+    """Of `HeadWeights`; None where nobody wants it."""
 
     skip_bias: Tensor | None
     hidden: Tensor | None
@@ -38,16 +48,16 @@ def mean_softmax_nats(skips: Tensor, targets: Tensor, weights: HeadWeights) -> T
 class _SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, skips: Tensor, targets: Tensor, learns: bool, *matrices: Tensor | None) -> Tensor:
-        weights = HeadWeights(*matrices)
+        weights = HeadWeights(*matrices)  # type: ignore[arg-type]
         wanted = [learns and needed for needed in ctx.needs_input_grad]
-        gradients = [
+        gradients = HeadGradients(*(
             torch.zeros_like(matrix) if matrix is not None and need else None
             for matrix, need in zip(matrices, wanted[3:], strict=True)
-        ]
+        ))  # fmt: skip
         nats = torch.zeros((), device=skips.device)
-        step = count_cached_rows(max(skips.shape[1], *_widths(weights)), skips)
+        step = count_cached_rows(max(skips.shape[1], *weights.logits.shape), skips)
         for some, told in zip(skips.split(step), targets.split(step), strict=True):
-            nats += _take_rows(some, told, weights, HeadWeights(*gradients), any(wanted))
+            nats += _take_rows(some, told, weights, gradients, any(wanted))
         ctx.count = len(skips)
         ctx.save_for_backward(skips.detach() if any(wanted) else None, *gradients)
         return nats / len(skips)
@@ -60,17 +70,10 @@ class _SoftmaxLoss(torch.autograd.Function):
         return d_skips, None, None, *gradients
 
 
-def _widths(weights: HeadWeights) -> tuple[int, int]:
-    assert weights.logits is not None
-    return weights.logits.shape[0], weights.logits.shape[1]
-
-
 def _take_rows(
-    skips: Tensor, targets: Tensor, weights: HeadWeights, gradients: HeadWeights, learns: bool
+    skips: Tensor, targets: Tensor, weights: HeadWeights, gradients: HeadGradients, learns: bool
 ) -> Tensor:
-    """The sum of their nats; and, if it learns, skips become their gradient and weights' gradients grow."""
-    assert weights.hidden is not None
-    assert weights.logits is not None
+    """The sum of their nats; and, if it learns, skips become their gradient, and weights' gradients grow."""
     if weights.skip_bias is not None:
         skips.add_(weights.skip_bias)
     hidden = _product(skips.relu_(), weights.hidden, weights.hidden_bias).relu_()
@@ -81,9 +84,9 @@ def _take_rows(
         d_logits[torch.arange(len(targets), device=targets.device), targets] -= 1
         d_logits = d_logits.to(skips.dtype)
         _add_gradients(hidden, d_logits, gradients.logits, gradients.logits_bias)
-        d_hidden = _return_through(hidden, d_logits, weights.logits, hidden)
+        d_hidden = _return_through(hidden, d_logits, weights.logits)
         _add_gradients(skips, d_hidden, gradients.hidden, gradients.hidden_bias)
-        d_skips = _return_through(skips, d_hidden, weights.hidden, skips)
+        d_skips = _return_through(skips, d_hidden, weights.hidden)
         if gradients.skip_bias is not None:
             gradients.skip_bias.add_(d_skips.sum(0))
     return nats
@@ -100,7 +103,7 @@ def _add_gradients(x: Tensor, d_out: Tensor, d_weight: Tensor | None, d_bias: Te
         d_bias.add_(d_out.sum(0))
 
 
-def _return_through(x: Tensor, d_out: Tensor, weight: Tensor, room: Tensor) -> Tensor:
-    """The gradient of what was x before its ReLU, in room, which may be x itself."""
+def _return_through(x: Tensor, d_out: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of what x was before its ReLU, in the memory of x."""
     d_x = d_out @ weight.t()
-    return torch.ops.aten.threshold_backward.grad_input(d_x, x, 0, grad_input=room)
+    return torch.ops.aten.threshold_backward.grad_input(d_x, x, 0, grad_input=x)

@@ -51,10 +51,10 @@ def skip_rows(
 def head_weights(model: WaveNet, dtype: torch.dtype) -> HeadWeights:
     """Weights as the head takes them, in dtype, by differentiable steps."""
     hidden, logits = model.head.hidden, model.head.logits
-    matrices = (
-        _skip_bias(model), hidden.weight[:, :, 0].t(), hidden.bias, logits.weight[:, :, 0].t(), logits.bias
-    )  # fmt: skip
-    return HeadWeights(*(matrix if matrix is None else matrix.to(dtype) for matrix in matrices))
+    biases = (_skip_bias(model), hidden.bias, logits.bias)
+    skip_bias, hidden_bias, logits_bias = (bias if bias is None else bias.to(dtype) for bias in biases)
+    into_hidden, into_logits = (layer.weight[:, :, 0].t().to(dtype) for layer in (hidden, logits))
+    return HeadWeights(skip_bias, into_hidden, hidden_bias, into_logits, logits_bias)
 
 
 def _stack_weights(model: WaveNet) -> StackWeights:
@@ -112,7 +112,6 @@ def _head(weights: HeadWeights, skips: Tensor) -> Tensor:
     """Logits, or what else the last layer says, of skips, which are overwritten: they are large."""
     x = skips if weights.skip_bias is None else skips.add_(weights.skip_bias)
     for weight, bias in ((weights.hidden, weights.hidden_bias), (weights.logits, weights.logits_bias)):
-        assert weight is not None
         x = F.relu_(x)
         x = x @ weight if bias is None else torch.addmm(bias, x, weight)
     return x
