@@ -242,7 +242,7 @@ def generate(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL] [OVERRIDES]...",
+            metavar="MODEL OVERRIDES",
             help="Folder of a model, a stem's name in the workspace, models:/NAME/VERSION, "
             "models:/NAME@ALIAS or runs:/RUN_ID/model; then section.key=value, as in generation.top_k=40.",
             show_default=False,

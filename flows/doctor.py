@@ -18,7 +18,7 @@ def examine_input(input: str, config: list[str], overrides: list[str], workspace
     """Find, decode and examine an input as a run would, and report. What it decodes, a run need not again.
 
     Logs nothing to MLflow: `waveband doctor` logs the report to the run that MLFLOW_RUN_ID names, if it is
-    set, and `waveband run` to its own (`tasks/tracking.py`).
+    set, and `waveband run` to its own (`tasks/tracking/`).
     """
     settings = load_config(config, overrides)
     place = open_workspace(workspace)

@@ -16,20 +16,7 @@ from tasks.tracking.promotion import Version
 from tasks.tracking.reading import PipelineRun, StemRun, differing_params
 from tasks.tracking.registry import StemVerdict
 
-HEAD = [
-    "#",
-    "Run",
-    "Began",
-    "Stem",
-    "Bits",
-    "Best simple",
-    "Against it",
-    "Steps",
-    "Rate",
-    "Levels",
-    "Badness",
-    "Model",
-]
+HEAD = ["Stem", "Bits", "Simple", "Against it", "Steps", "Rate", "Levels", "Badness", "Model"]
 FINISHED = "FINISHED"
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -43,7 +30,8 @@ def show_runs(
         sync_outboxes(place, lambda line: print(f"sync    {printable(line)}"))
     runs = read_runs(place, stem, most)
     if runs:
-        print_tables([runs_table(runs)])
+        print("Bits per held-out sample (lower is better), the newest run first")
+        print_tables(runs_tables(runs))
         if params:
             print_tables(params_tables(runs))
     else:
@@ -56,21 +44,12 @@ def show_runs(
         print(json.dumps({"runs": [run.model_dump() for run in runs]}, ensure_ascii=False))
 
 
-def runs_table(runs: Sequence[PipelineRun]) -> Table:
-    """A row a stem; the run's name stands before the first."""
-    rows = [row for place, run in enumerate(runs, 1) for row in run_rows(place, run)]
-    return "Runs, the newest first (bits per held-out sample: lower is better)", HEAD, rows
-
-
-def run_rows(place: int, run: PipelineRun) -> Iterator[list[str]]:
-    """Of a run, the so-manieth; one without stems has a row, too."""
-    began = datetime.fromtimestamp(run.began / 1000).strftime("%Y-%m-%d %H:%M")
-    state = "" if run.status == FINISHED else f" ({run.status.lower()})"
-    first = [str(place), f"{run.name}{state}", began]
-    if not run.stems:
-        yield [*first, *[""] * (len(HEAD) - 2)]
-    for number, stem in enumerate(run.stems):
-        yield [*(first if number == 0 else ["", "", ""]), *stem_cells(stem)]
+def runs_tables(runs: Sequence[PipelineRun]) -> Iterator[Table]:
+    """A table a run, called by its number, name and day, with a row a stem."""
+    for place, run in enumerate(runs, 1):
+        began = datetime.fromtimestamp(run.began / 1000).strftime("%Y-%m-%d %H:%M")
+        state = "" if run.status == FINISHED else f", {run.status.lower()}"
+        yield printable(f"{place}: {run.name}, {began}{state}"), HEAD, list(map(stem_cells, run.stems))
 
 
 def stem_cells(stem: StemRun) -> list[str]:
@@ -92,7 +71,7 @@ def stem_cells(stem: StemRun) -> list[str]:
 def model_words(stem: StemRun) -> Iterator[str]:
     """What is to be known of its model."""
     if stem.version:
-        yield f"version {stem.version.rpartition('/')[2]}"
+        yield f"v{stem.version.rpartition('/')[2]}"
     if stem.champion:
         yield "champion"
     if stem.reused:

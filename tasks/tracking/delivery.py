@@ -90,11 +90,11 @@ class Delivery:
             if not mine:
                 return False
             for entries, position in pieces(outbox):
-                sent = outbox.sent
                 if isinstance(entries[0], Begin):
-                    sent = sent.model_copy(update={"run_id": self._begin(outbox, entries[0])})
-                elif sent.run_id:
-                    self._tell(outbox, sent.run_id, entries)
+                    run_id: str | None = self._begin(outbox, entries[0])
+                elif run_id := outbox.sent.run_id:
+                    self._tell(outbox, run_id, entries)
+                sent = outbox.sent.model_copy(update={"run_id": run_id})
                 ended = sent.ended or isinstance(entries[-1], End)
                 outbox.mark(sent.model_copy(update={"position": position, "ended": ended}))
                 if sent.run_id:

@@ -126,8 +126,8 @@ def new_outboxes(workspace: Workspace, run: str, named: str | None) -> Iterator[
     `uri_of`: a workspace may be moved."""
     folder = workspace.root / OUTBOX / run
     folder.mkdir(parents=True)
-    write_json(folder / STORE, {"uri": named})
     with claim(folder / ALIVE, wait=True):
+        write_json(folder / STORE, {"uri": named})  # from now on others see it
         yield folder
 
 
@@ -160,6 +160,12 @@ def end_what_died(folder: Path) -> None:
 
 
 def remove_if_told(folder: Path) -> None:
-    """Delete the folder of a pipeline run of which all was told."""
-    if all(outbox.is_empty and outbox.sent.ended for outbox in outboxes_in(folder)):
+    """Delete the folder of a pipeline run of which all was told, or which ended before it began."""
+    outboxes = outboxes_in(folder)
+    if outboxes:
+        told = all(outbox.is_empty and outbox.sent.ended for outbox in outboxes)
+    else:
+        with claim(folder / ALIVE, wait=False) as nobody_runs:
+            told = nobody_runs
+    if told:
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,14 +5,17 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
 
 from tasks.tracking import EXPERIMENT, metrics_mirror, prefect_tags, sync_outboxes
 from tasks.tracking.entries import Metrics, Params, Text
-from tasks.tracking.outbox import OUTBOX, Outbox, folders_of
+from tasks.tracking.outbox import OUTBOX, Outbox, folders_of, new_outboxes
+from tasks.tracking.system import SystemSampler
 from tests.mlflow_server import MlflowServer
 from tests.small_training import shard_folder
 from tests.tracked_runs import Band
@@ -134,6 +137,31 @@ def test_the_machine_is_looked_at_in_a_training_and_not_where_that_is_off(band, 
     assert with_it.data.metrics["system/system_memory_usage_megabytes"] > 100
     assert steps_of(client, with_it, "system/cpu_utilization_percentage") == [0]
     assert not [name for name in without.data.metrics if name.startswith("system/")]
+
+
+def test_figures_of_cards_are_there_where_their_library_is(monkeypatch):
+    from mlflow.system_metrics.metrics import gpu_monitor
+
+    memory, rates = SimpleNamespace(used=4e9, total=8e9), SimpleNamespace(gpu=75)
+    library = SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetMemoryInfo=lambda card: memory,
+        nvmlDeviceGetUtilizationRates=lambda card: rates,
+        nvmlDeviceGetPowerUsage=lambda card: 100_000,
+        nvmlDeviceGetEnforcedPowerLimit=lambda card: 400_000,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    monkeypatch.setattr(gpu_monitor, "pynvml", library, raising=False)
+    seen = SystemSampler().sample()
+    assert (seen["system/gpu_0_utilization_percentage"], seen["system/gpu_0_memory_usage_percentage"]) == (
+        75,
+        50,
+    )
+    monkeypatch.setattr(library, "nvmlDeviceGetCount", lambda: 1 / 0)
+    assert not [name for name in SystemSampler().sample() if "gpu" in name]
 
 
 def test_looks_at_the_machine_come_by_the_clock_and_end_with_the_training(band, client):
@@ -266,6 +294,14 @@ def test_a_run_under_way_is_not_ended_by_another(band, client):
         band.run()
         running = client.search_runs(["1"], "attributes.status = 'RUNNING'")
         assert [run.info.run_name for run in running] == ["slow"]
+
+
+def test_a_run_that_has_told_nothing_yet_is_let_be_and_one_that_never_will_is_removed(place):
+    with new_outboxes(place, "young", None) as folder:
+        sync_outboxes(place)
+        assert folder.exists()
+    sync_outboxes(place)
+    assert not folder.exists()
 
 
 def test_an_entry_after_a_torn_line_is_whole(tmp_path):
