@@ -94,6 +94,7 @@ def _dask(settings: OrchestrationConfig) -> TaskRunner:
         "n_workers": settings.workers or os.cpu_count() or 1,
         "threads_per_worker": 1,
         "host": LOOPBACK,
+        "security": True,  # keys of its own, or anyone on this machine could have it run what they like
         "dashboard_address": None,
         "resources": {"GPU": settings.gpus} if settings.gpus else None,
     }
