@@ -23,14 +23,14 @@ class Trainer:
     """A network in training on the same random windows, one step a run."""
 
     def __init__(self, way: str, work: Workload, threads: int, device: str = "cpu") -> None:
-        """way: of `choose_loss`. The plain one has the allocator as it comes."""
+        """way: of `choose_loss`. The plain one has allocator and AdamW as they come, others as they train."""
         torch.set_num_threads(threads)
         if way != PLAIN:
             keep_memory()
         torch.manual_seed(0)
         self.device, self.loss, self.shares = device, choose_loss(way), threads if way in FAST else 1
         self.model = WaveNet(work.model, work.levels).to(device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters())
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), fused=way != PLAIN or None)
         length = self.model.receptive_field + work.scored_length
         self.windows = Windows(torch.randint(work.levels, (work.batch_size, length)), None).to(device)
         self._add_gradients(Windows(self.windows.codes[:2, : self.model.receptive_field + 1], None))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import runtime
 from pydantic import BaseModel
 
 from flows.again import Again, find_set_back
@@ -19,12 +18,14 @@ from flows.ledger import Ledger
 from flows.lines import work_in_lines
 from flows.prepare import open_workspace, prepare_band, run_name, write_shard_sets
 from flows.requests import Request, find_input, remember_request
+from flows.runners import open_cluster
 from flows.runtime import quiet_mlflow
 from flows.training import take_all_weights
 from tasks.baselines import baselines
 from tasks.devices import is_gpu, list_slots
 from tasks.evaluate import evaluate
 from tasks.generate import choose_primes, generate
+from tasks.links import link_runs, own_tags
 from tasks.mix import mix
 from tasks.plan import BandPlan
 from tasks.progress import clock
@@ -39,6 +40,7 @@ from tasks.records import (
     ShardsRecord,
     WeightsRecord,
 )
+from tasks.run_page import show_band
 from tasks.splits import remember_splits
 from tasks.tracking import PipelineTracker, flatten, tracked_run
 from tasks.train import train
@@ -82,7 +84,6 @@ class Run:
     ledger: Ledger
     tracker: PipelineTracker
     again: Again
-    slots: list[str]
     may_train: bool
 
 
@@ -98,7 +99,7 @@ class StemInputs:
 
 
 def run_band(
-    request: Request, workspace: Path, retrain: Collection[str] = (), may_train: bool = True
+    request: Request, workspace: str | Path, retrain: Collection[str] = (), may_train: bool = True
 ) -> PipelineResult:
     """Everything that is not done yet of a request. Inside a flow.
 
@@ -108,9 +109,11 @@ def run_band(
     name = run_name(open_listing(request.input, place.downloads), request.config)
     weights = take_all_weights(place, settings)
     remember_request(place, request)
-    ledger = Ledger()
-    tags = {"prefect.flow_run_id": str(runtime.flow_run.id), "input": request.input}
-    with tracked_run(place, name, flatten(settings.model_dump(mode="json")), tags) as tracker:
+    tags = {**own_tags(), "input": request.input}
+    params = flatten(settings.model_dump(mode="json"))
+    tracking = tracked_run(place, name, params, tags, request.told_changes, settings.tracking)
+    with open_cluster(settings.orchestration) as cluster, tracking as tracker:
+        ledger = Ledger(cluster)
         tracker.log_config(settings.model_dump(mode="json"))
         prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
         plan = prepared.plan
@@ -119,10 +122,7 @@ def run_band(
         remember_splits(place, settings.segmentation.heldout_share, plan.splits)
         check_names(settings, shard_sets, retrain)
         tell_plan(place, shard_sets, plan)
-        run = Run(
-            place, settings, weights, ledger, tracker, Again(retrain, find_set_back()),
-            list_slots(settings.orchestration.devices), may_train,
-        )  # fmt: skip
+        run = Run(place, settings, weights, ledger, tracker, Again(retrain, find_set_back()), may_train)
         band = play_band(run, gather_inputs(run, shard_sets))
         takes = {stem: records.take for stem, records in band.items()}
         sum_of_takes = ledger.call(
@@ -130,6 +130,7 @@ def run_band(
         )
         output = publish_output(place, name, settings, plan, band, sum_of_takes)
         tracker.log_mix(place, sum_of_takes, output.report)
+        show_band(place, name, band, sum_of_takes, output, tracker.run_id())
     return PipelineResult(
         output=output,
         figures={stem: bits_per_sample(records) for stem, records in band.items()},
@@ -140,7 +141,7 @@ def run_band(
     )
 
 
-def begin_run(request: Request, workspace: Path) -> tuple[Config, Workspace, Request]:
+def begin_run(request: Request, workspace: str | Path) -> tuple[Config, Workspace, Request]:
     """Settings and place of a request, and the request with its input found. Raises ConfigError."""
     quiet_mlflow()
     settings = request.settings()
@@ -148,7 +149,7 @@ def begin_run(request: Request, workspace: Path) -> tuple[Config, Workspace, Req
     return settings, place, request.model_copy(update={"input": find_input(place, request.input)})
 
 
-def evaluate_band(request: Request, workspace: Path) -> Evaluation:
+def evaluate_band(request: Request, workspace: str | Path) -> Evaluation:
     """What the models of a request make of each split. Raises NotMadeError where a model is not there."""
     settings, place, request = begin_run(request, workspace)
     weights, ledger = take_all_weights(place, settings), Ledger()
@@ -175,10 +176,19 @@ def gather_inputs(run: Run, shard_sets: dict[str, ShardsRecord]) -> dict[str, St
 
 
 def play_band(run: Run, inputs: Mapping[str, StemInputs]) -> dict[str, StemRecords]:
-    """Each stem's model and take. So many stems at a time as there are places to train; where those are GPUs
-    one more, which plays on the processor meanwhile."""
-    num_lines = len(run.slots) + any(map(is_gpu, run.slots))
-    return work_in_lines(lambda stem: play_stem(run, stem, inputs[stem]), inputs, min(num_lines, len(inputs)))
+    """Each stem's model and take."""
+    return work_in_lines(
+        lambda stem: play_stem(run, stem, inputs[stem]), inputs, count_lines(run, len(inputs))
+    )
+
+
+def count_lines(run: Run, num_stems: int) -> int:
+    """How many stems are worked on at a time: as many as there are places to train; where those are GPUs one
+    more, which plays on the processor meanwhile; all of them on a cluster, whose workers find places."""
+    if run.ledger.cluster is not None:
+        return num_stems
+    slots = list_slots(run.settings.orchestration.devices)
+    return min(num_stems, len(slots) + any(map(is_gpu, slots)))
 
 
 def play_stem(run: Run, stem: str, inputs: StemInputs) -> StemRecords:
@@ -206,17 +216,18 @@ def play_stem(run: Run, stem: str, inputs: StemInputs) -> StemRecords:
 
 def train_model(run: Run, stem: str, inputs: StemInputs) -> ModelRecord:
     """One stem's model, its training shown in MLflow while it goes on."""
-    run_id = run.tracker.start_stem(run.place, stem, run.settings.for_stem(stem), inputs.shards)
+    tracked = run.tracker.start_stem(run.place, stem, run.settings.for_stem(stem), inputs.shards)
     model = run.ledger.call(
         train,
         **training_inputs(run.place, stem, run.settings, inputs.shards, inputs.baselines, run.weights),
-        tracking_run=run_id,
-        slots=run.slots,
+        tracking_run=tracked,
+        devices=run.settings.orchestration.devices,
         refresh=run.again.wants("train", stem),
         only_reuse=not run.may_train,
     )
     reused = f"train-{stem}" in run.ledger.cached
     run.tracker.log_training(run.place, stem, model, inputs.baselines, reused)
+    link_runs(run.place, stem, tracked)
     return model
 
 
@@ -231,7 +242,7 @@ def find_model(
 ) -> ModelRecord:
     """One stem's model that is trained already. Raises NotMadeError where it is not."""
     inputs = training_inputs(place, stem, settings, shards, beside, weights)
-    return ledger.call(train, **inputs, tracking_run=None, slots=[], only_reuse=True)
+    return ledger.call(train, **inputs, tracking_run=None, devices=[], only_reuse=True)
 
 
 def training_inputs(

@@ -17,7 +17,7 @@ def build_and_train(
     config: list[str] = ["album"],  # noqa: B006  (Prefect shows a list's default in its form)
     changes: Changes = Changes(),  # noqa: B008  # type: ignore[valid-type]
     overrides: list[str] = [],  # noqa: B006
-    workspace: Path = Path("workspace"),
+    workspace: str | Path = Path("workspace"),
     retrain: list[str] = [],  # noqa: B006
 ) -> PipelineResult:
     """From a folder of music to a mix: one WaveNet a stem, everything that is not done yet.
@@ -28,7 +28,7 @@ def build_and_train(
         config: Names of configs or paths of YAML files, each over the one before.
         changes: Settings that differ from the configs'; what is left out stays as it is there.
         overrides: The same as text, section.key=value, over all else.
-        workspace: Folder that holds everything made on the way, as the worker sees it.
+        workspace: Folder or address (s3://bucket/prefix) of all that is made, as the worker sees it.
         retrain: Stems to train and generate again though nothing changed.
     """
     request = Request(input=input, config=config, changes=given(changes), overrides=overrides)

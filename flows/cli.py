@@ -49,7 +49,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-WorkspaceOption = Annotated[Path, typer.Option(help="Folder that holds everything made on the way.")]
+WorkspaceOption = Annotated[
+    str, typer.Option(help="Folder or s3:// address that holds everything made on the way.")
+]
 RetrainOption = Annotated[list[str], typer.Option(help="Stem to train and generate again. May repeat.")]
 InitOption = Annotated[
     list[str],
@@ -75,6 +77,7 @@ OverridesArgument = Annotated[
 
 
 INIT_OF_STEM = re.compile(r"(?P<stem>[a-z0-9][a-z0-9_-]{0,31})=(?P<place>.+)")
+OVERRIDE = re.compile(r"[a-z_]+\.[^=/]+=")
 INTERRUPTED = 130
 """The exit status that Typer makes of Ctrl-C, after a shell's."""
 STORES = {"botocore", "aiobotocore", "aiohttp"}
@@ -119,9 +122,10 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """The whole way on an album that Waveband synthesizes itself."""
+    from tasks.remote import workspace_at
     from wavenet.data.demo_album import write_demo_album
 
-    album = write_demo_album(workspace / "demo-album")
+    album = write_demo_album(workspace_at(workspace).root / "demo-album")
     run_pipeline(str(album), ["demo"], overrides or [], workspace, retrain, as_json)
 
 
@@ -139,15 +143,15 @@ def doctor(
     """
     begin("the input", input, config, overrides or [], workspace)
     from flows.doctor import examine_input
+    from tasks.remote import workspace_at
     from tasks.tracking import log_to_run_under_way
-    from tasks.workspace import Workspace
     from wavenet.evaluation.doctor import report_json
 
     output = examine_input(input, config, overrides or [], workspace)
     print_report(output.report)
     print(f"page    {output.page}")
     print(f"json    {output.json_file}")
-    if run_id := log_to_run_under_way(Workspace(root=workspace.resolve()), output):
+    if run_id := log_to_run_under_way(workspace_at(workspace), output):
         print(f"logged to the MLflow run {run_id}")
     if as_json:
         print(json.dumps(report_json(output.report), ensure_ascii=False, allow_nan=False))
@@ -235,15 +239,16 @@ def train(
 
 @app.command()
 def generate(
-    model: Annotated[
-        str,
+    arguments: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="Folder of a model, a stem's name in the workspace, models:/NAME/VERSION or "
-            "runs:/RUN_ID/model.",
+            metavar="MODEL OVERRIDES",
+            help="Folder of a model, a stem's name in the workspace, models:/NAME/VERSION, "
+            "models:/NAME@ALIAS or runs:/RUN_ID/model; then section.key=value, as in generation.top_k=40.",
             show_default=False,
         ),
-    ],
-    overrides: OverridesArgument = None,
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model, in place of the first argument.")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="WAV or FLAC; further takes are numbered.")
     ] = Path("take.wav"),
@@ -281,12 +286,13 @@ def generate(
         "guidance": guidance, "precision": precision, "takes": takes, "keep": keep,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
-    begin("MODEL", model, config, overrides or [], workspace)
+    chosen, overrides = choose_model(arguments or [], model)
+    begin("MODEL", chosen, config, overrides, workspace)
     check_path("--output", output)
     from flows.generating import Asked, generate_takes
 
     asked = Asked(prime, prime_start, keep_prime, dict(map(parse_label, label)), shards)
-    made = generate_takes(model, output, config, overrides or [], workspace, asked, resume, given)
+    made = generate_takes(chosen, output, config, overrides, workspace, asked, resume, given)
     print_generated(made)
     if as_json:
         print(json.dumps(generated_summary(made), ensure_ascii=False))
@@ -317,12 +323,12 @@ def deploy(
 
     With PREFECT_API_URL set, for that server; else a server is started on this machine alone.
     """
-    check_path("--workspace", workspace)
-    prepare_environment(workspace, embedded=False)
+    root = settle(workspace, embedded=False)
     from flows.serving import prefect_server, serve_workspace
+    from wavenet.data.shards.storage import is_url
 
-    with prefect_server(workspace.resolve(), port) as url:
-        serve_workspace(workspace.resolve(), url)
+    with prefect_server(root, port) as url:
+        serve_workspace(workspace if is_url(workspace) else str(root), url)
 
 
 @app.command()
@@ -334,8 +340,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Bits per sample of each stem's model on training, held-out and test audio, measured anew."""
-    check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    settle(workspace)
     from flows.running import run_flow
 
     result = run_flow(
@@ -344,6 +349,44 @@ def evaluate(
     print_evaluation(result)
     if as_json:
         print(json.dumps({"bits_per_sample": result.bits}, ensure_ascii=False))
+
+
+@app.command()
+def runs(
+    stem: Annotated[str | None, typer.Option(help="That stem alone.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="So many runs, the newest.")] = 20,
+    params: Annotated[bool, typer.Option("--params", help="Show the settings that differ, too.")] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="First tell MLflow what it missed.")] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """The runs and their stems side by side, as MLflow shows them: held-out bits, settings, champions."""
+    settle(workspace)
+    from flows.runs import show_runs
+
+    show_runs(workspace, stem, last, params, sync, as_json)
+
+
+@app.command()
+def promote(
+    stems: Annotated[
+        list[str] | None,
+        typer.Argument(help="Stems; all that have a model if none is named.", show_default=False),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where held-out bits do not compare: of the newest kind.")
+    ] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Make each stem's model with the fewest held-out bits the champion, models:/waveband-STEM@champion.
+
+    Exit status 1 where the newest model does not compare with the champion, and nothing was forced.
+    """
+    settle(workspace)
+    from flows.runs import promote
+
+    raise typer.Exit(0 if promote(workspace, stems or [], force, as_json) else 1)
 
 
 shards_app = typer.Typer(help="Look after shard sets.", no_args_is_help=True)
@@ -375,7 +418,7 @@ def verify(
 
 
 def run_pipeline(
-    input: str, config: list[str], overrides: list[str], workspace: Path, retrain: list[str], as_json: bool
+    input: str, config: list[str], overrides: list[str], workspace: str, retrain: list[str], as_json: bool
 ) -> None:
     """Run the flow, with embedded services or the servers that the environment names; print its result."""
     begin("--input", input, config, overrides, workspace)
@@ -401,6 +444,27 @@ def init_overrides(places: list[str]) -> list[str]:
     return overrides
 
 
+def choose_model(arguments: list[str], option: str | None) -> tuple[str, list[str]]:
+    """The model and the overrides, of which only these look like KEY=VALUE and name a file by no chance.
+
+    Raises ConfigError where there is no model, or two.
+    """
+    first = arguments[0] if arguments and not is_override(arguments[0]) else None
+    if first is not None and option is not None:
+        raise ConfigError(f"two models are named, {first} and --model {option}; name one")
+    if first is None and option is None:
+        raise ConfigError(
+            "no model is named: `waveband generate STEM`, a folder of a model, or "
+            "models:/waveband-STEM@champion"
+        )
+    return (option, arguments) if option is not None else (arguments[0], arguments[1:])
+
+
+def is_override(text: str) -> bool:
+    """Whether a text is section.key=value, and no place of that name."""
+    return bool(OVERRIDE.match(text)) and not Path(text).exists()
+
+
 def parse_label(text: str) -> tuple[str, str]:
     """NAME=VALUE as both."""
     name, separator, value = text.partition("=")
@@ -409,7 +473,7 @@ def parse_label(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: Path) -> None:
+def begin(option: str, input: str, config: list[str], overrides: list[str], workspace: str) -> None:
     """Refuse what cannot work before anything starts, and set what services read when imported."""
     from wavenet.config import load_config
     from wavenet.data.shards.storage import plain_target
@@ -418,8 +482,18 @@ def begin(option: str, input: str, config: list[str], overrides: list[str], work
     if settings.storage.shards is not None:
         plain_target(settings.storage.shards)
     check_path(option, input)
+    settle(workspace)
+
+
+def settle(workspace: str, embedded: bool = True) -> Path:
+    """Set what services read when imported, for a workspace's folder or an address's cache; where that is."""
+    from tasks.remote import workspace_at
+
     check_path("--workspace", workspace)
-    prepare_environment(workspace)
+    root = workspace_at(workspace).root
+    check_path("--workspace", root)
+    prepare_environment(root, embedded)
+    return root
 
 
 def check_path(option: str, path: Path | str) -> None:

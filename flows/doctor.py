@@ -7,17 +7,18 @@ from flows.prepare import open_workspace, prepare_band, run_name
 from tasks.doctor import DoctorOutput, make_report
 from tasks.examine import floor_calls, floors
 from tasks.plan import Prepared
+from tasks.run_page import show_doctor
 from tasks.splits import remember_splits
 from tasks.workspace import Workspace
 from wavenet.config import Config, load_config
 from wavenet.data.listing import open_listing
 
 
-def examine_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> DoctorOutput:
+def examine_input(input: str, config: list[str], overrides: list[str], workspace: str | Path) -> DoctorOutput:
     """Find, decode and examine an input as a run would, and report. What it decodes, a run need not again.
 
     Logs nothing to MLflow: `waveband doctor` logs the report to the run that MLFLOW_RUN_ID names, if it is
-    set, and `waveband run` to its own (`tasks/tracking.py`).
+    set, and `waveband run` to its own (`tasks/tracking/`).
     """
     settings = load_config(config, overrides)
     place = open_workspace(workspace)
@@ -38,4 +39,5 @@ def report_on(
     measured = dict(zip(calls, ledger.call_all("floors", floors, list(calls.values())), strict=True))
     output = make_report(place, name, prepared, measured, settings)
     remember_splits(place, settings.segmentation.heldout_share, prepared.plan.splits)
+    show_doctor(output)
     return output

@@ -13,7 +13,7 @@ from flows.requests import last_request
 
 @flow(name="evaluate", task_runner=ThreadPoolTaskRunner(max_workers=THREADS))
 def evaluate(
-    workspace: Path = Path("workspace"),
+    workspace: str | Path = Path("workspace"),
     input: str | None = None,
     config: list[str] = [],  # noqa: B006
     overrides: list[str] = [],  # noqa: B006
@@ -21,7 +21,7 @@ def evaluate(
     """Bits per sample of each stem's model on each split, beside context models. All have to be trained.
 
     Args:
-        workspace: Folder that holds everything made on the way, as the worker sees it.
+        workspace: Folder or address (s3://bucket/prefix) of all that is made, as the worker sees it.
         input: Of the last run of build-and-train in this workspace, if not given.
         config: Of the last run of build-and-train in this workspace, if not given.
         overrides: Settings that differ from the last run's, section.key=value.

@@ -19,7 +19,7 @@ def generate_and_mix(
     seed: NonNegativeInt | None = None,
     changes: Changes = Changes(),  # noqa: B008  # type: ignore[valid-type]
     overrides: list[str] = [],  # noqa: B006
-    workspace: Path = Path("workspace"),
+    workspace: str | Path = Path("workspace"),
     input: str | None = None,
     config: list[str] = [],  # noqa: B006
 ) -> PipelineResult:
@@ -30,7 +30,7 @@ def generate_and_mix(
         seed: Of the takes; as in the last run, if not given.
         changes: Settings that differ from the last run's, as of generation and mix.
         overrides: The same as text, section.key=value, over all else.
-        workspace: Folder that holds everything made on the way, as the worker sees it.
+        workspace: Folder or address (s3://bucket/prefix) of all that is made, as the worker sees it.
         input: Of the last run of build-and-train in this workspace, if not given.
         config: Of the last run of build-and-train in this workspace, if not given.
     """

@@ -24,6 +24,7 @@ from tasks.playing import (
 from tasks.progress import Progress, clock
 from tasks.ranges import likelihood, load_judge, prints, ranges
 from tasks.records import Prime, ShardsRecord, WeightsRecord
+from tasks.remote import workspace_at
 from tasks.scoring import Ranking, order_takes, rank_again, rank_takes
 from tasks.tracking import flatten
 from tasks.workspace import Workspace
@@ -110,7 +111,7 @@ def generate_takes(
     output: Path,
     config: list[str],
     overrides: list[str],
-    workspace: Path,
+    workspace: str | Path,
     asked: Asked = Asked(),
     resume: bool = False,
     given: Mapping[str, Any] | None = None,
@@ -125,7 +126,7 @@ def generate_takes(
     from wavenet.model.saved import load_model  # torch takes seconds
 
     check_suffix(output)
-    place = Workspace(root=workspace.resolve())
+    place = workspace_at(workspace)
     found = find_model(place, model)
     network, card = load_model(found.folder)
     settings = choose_settings(config, overrides, given or {}, card.stem)

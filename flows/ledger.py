@@ -3,12 +3,14 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from typing import Any
 
-from prefect import Task
+from prefect import Task, tags
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
+from flows.runners import Cluster
 from tasks.caching import CACHED
 from tasks.pool import stop_workers
 from tasks.progress import Progress
@@ -17,34 +19,49 @@ THREADS = 2 * (os.cpu_count() or 1)
 """Tasks at once: they mostly wait for the pool's processes, one a core."""
 
 
-class Ledger:
-    """Calls tasks and keeps account of them, by task run name."""
+def tagged(task: Task, inputs: dict[str, Any]) -> AbstractContextManager:
+    """Have a task run tagged with its stage, and with its stem where it has one: the UI filters by either."""
+    return tags(task.name, *([inputs["stem"]] if "stem" in inputs else []))
 
-    def __init__(self) -> None:
+
+class Ledger:
+    """Calls tasks and keeps account of them, by task run name. cluster: where they run, if not here."""
+
+    def __init__(self, cluster: Cluster | None = None) -> None:
+        self.cluster = cluster
         self.ran: list[str] = []
         self.cached: list[str] = []
 
     def call(self, task: Task, **inputs: Any) -> Any:
-        """Run a task here and now. Returns its record."""
-        state = task(**inputs, return_state=True)
+        """Run a task now, and wait for it. Returns its record."""
+        if self.cluster:
+            (record,) = self.call_all("", task, [inputs])
+            return record
+        with tagged(task, inputs):
+            state = task(**inputs, return_state=True)
         record = state.result()
         self._note(task, inputs, state.name)
         return record
 
     def call_all(self, label: str, task: Task, calls: Sequence[dict[str, Any]]) -> list[Any]:
         """Run a task for each of several inputs, side by side. Returns records in that order."""
-        progress = Progress(label, len(calls))
-        futures: list[PrefectFuture] = [task.submit(**inputs) for inputs in calls]
+        progress = Progress(label, len(calls)) if label else None
+        futures = [self._submit(task, inputs) for inputs in calls]
         records = []
         try:
             for inputs, future in zip(calls, futures, strict=True):
                 records.append(future.result())
                 self._note(task, inputs, future.state.name)
-                progress.advance()
+                if progress:
+                    progress.advance()
         except BaseException:  # Ctrl-C too: nobody waits for what is still being worked on
             stop_workers()
             raise
         return records
+
+    def _submit(self, task: Task, inputs: dict[str, Any]) -> PrefectFuture:
+        with tagged(task, inputs):
+            return self.cluster.submit(task, inputs) if self.cluster else task.submit(**inputs)
 
     def _note(self, task: Task, inputs: dict[str, Any], state_name: str | None) -> None:
         names = self.cached if state_name == CACHED else self.ran

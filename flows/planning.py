@@ -29,7 +29,7 @@ class TrainingPlan:
 
 
 def plan_training(
-    input: str | None, config: Sequence[str], overrides: Sequence[str], workspace: Path, seconds: float
+    input: str | None, config: Sequence[str], overrides: Sequence[str], workspace: str | Path, seconds: float
 ) -> TrainingPlan:
     """Try the training of each stem for some seconds; with an input, count its music as a run would.
 

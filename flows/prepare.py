@@ -1,8 +1,11 @@
 """From an input to a plan: found, decoded, separated if asked, examined. What all flows begin with."""
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from posixpath import basename
 
@@ -14,7 +17,9 @@ from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
 from tasks.plan import IngestedSong, Prepared
 from tasks.planning import plan_band
+from tasks.progress import RunProgress
 from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackRecord
+from tasks.remote import workspace_at
 from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards
 from tasks.splits import known_splits, remember_splits
@@ -23,13 +28,12 @@ from wavenet.audio.decoding import AudioSource
 from wavenet.config import Config
 from wavenet.data.dataset import check_compatible
 from wavenet.data.listing import Listing, open_listing
-from wavenet.data.scan import WORKSPACE_MARK, scan_input
+from wavenet.data.scan import scan_input
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.storage import check_target, plain_target
 from wavenet.data.songs import Scan, SetAside, Song
 from wavenet.data.stores import public_address
 from wavenet.errors import AudioDecodeError, IncompatibleDataError, NoAudioError, SeparationError
-from wavenet.files import write_text
 
 READERS = 8
 """Files that are fetched and digested at once."""
@@ -48,11 +52,11 @@ class PreparedShards(BaseModel):
     notes: list[str]
 
 
-def open_workspace(folder: Path) -> Workspace:
-    """The workspace of a folder, marked as one so that no scan takes it for music."""
-    place = Workspace(root=folder.resolve())
-    write_text(place.root / WORKSPACE_MARK, "made by Waveband\n")
-    return place
+def open_workspace(place: str | Path) -> Workspace:
+    """The workspace of a folder or of an address, marked as one. Raises ConfigError where it cannot be."""
+    workspace = workspace_at(place)
+    workspace.mark()
+    return workspace
 
 
 def run_name(listing: Listing, config: list[str]) -> str:
@@ -169,21 +173,42 @@ def separate_songs(
     place: Workspace, ingested: list[IngestedSong], settings: Config, ledger: Ledger
 ) -> list[IngestedSong]:
     """Stems of each finished track, one track after another; a track that fails is set aside."""
-    weights = digest_weights(settings.separation)
+    weights, run = digest_weights(settings.separation), RunProgress("separate")
+    records = [one.track for one in ingested]
 
-    def separated(record: TrackRecord) -> TrackRecord:
+    def separated(record: TrackRecord, span: tuple[float, float]) -> TrackRecord:
         if not record.track.stems:  # could not be decoded
             return record
         try:
             done = ledger.call(
-                separate, workspace=place, track=record, config=settings.separation, weights=weights
+                separate,
+                workspace=place,
+                track=record,
+                config=settings.separation,
+                weights=weights,
+                span=span,
             )
             return done.named(record.name)
         except SeparationError as error:
             reasons = dict.fromkeys(record.track.stems, str(error))
             return record.model_copy(update={"track": replace(record.track, stems={}, set_aside=reasons)})
 
-    return [one.model_copy(update={"track": separated(one.track)}) for one in ingested]
+    tracks = []
+    for number, (record, span) in enumerate(zip(records, shares_of_music(records), strict=True), start=1):
+        tracks.append(separated(record, span))
+        lines = [f"separate {number}/{len(records)}", record.name]
+        run.show(span[1], partial(list, lines))
+    return [one.model_copy(update={"track": track}) for one, track in zip(ingested, tracks, strict=True)]
+
+
+def shares_of_music(records: Sequence[TrackRecord]) -> list[tuple[float, float]]:
+    """From which share to which each track is, of all that they last."""
+    lengths = [
+        max((audio.num_samples / one.track.sample_rate for audio in one.track.stems.values()), default=0.0)
+        for one in records
+    ]
+    ends = [0.0, *accumulate(lengths)]
+    return [(begin / (ends[-1] or 1.0), end / (ends[-1] or 1.0)) for begin, end in pairwise(ends)]
 
 
 def examine_songs(
@@ -242,19 +267,22 @@ def write_shard_sets(
     return fitting
 
 
-def prepare_shards(input: str, config: list[str], overrides: list[str], workspace: Path) -> dict[str, str]:
+def prepare_shards(
+    input: str, config: list[str], overrides: list[str], workspace: str | Path
+) -> dict[str, str]:
     """From an input to shards and no further. Returns where each stem's set lies."""
     return prepare_input(input, config, overrides, workspace).places
 
 
-def prepare_input(input: str, config: list[str], overrides: list[str], workspace: Path) -> PreparedShards:
+def prepare_input(
+    input: str, config: list[str], overrides: list[str], workspace: str | Path
+) -> PreparedShards:
     """From an input to shards and no further, without Prefect."""
-    return prepare_request(
-        Request(input=input, config=config, overrides=overrides), workspace, DirectLedger()
-    )
+    request = Request(input=input, config=config, overrides=overrides)
+    return prepare_request(request, workspace, DirectLedger())
 
 
-def prepare_request(request: Request, workspace: Path, ledger: Ledger) -> PreparedShards:
+def prepare_request(request: Request, workspace: str | Path, ledger: Ledger) -> PreparedShards:
     """From an input to shards and no further."""
     settings = request.settings()
     place = open_workspace(workspace)

@@ -17,7 +17,7 @@ def prepare(
     config: list[str] = ["album"],  # noqa: B006
     changes: Changes = Changes(),  # noqa: B008  # type: ignore[valid-type]
     overrides: list[str] = [],  # noqa: B006
-    workspace: Path = Path("workspace"),
+    workspace: str | Path = Path("workspace"),
 ) -> PreparedShards:
     """From a folder of music to Parquet shards, one set a stem, and no further.
 
@@ -27,7 +27,7 @@ def prepare(
         config: Names of configs or paths of YAML files, each over the one before.
         changes: Settings that differ from the configs'; what is left out stays as it is there.
         overrides: The same as text, section.key=value, over all else.
-        workspace: Folder that holds everything made on the way, as the worker sees it.
+        workspace: Folder or address (s3://bucket/prefix) of all that is made, as the worker sees it.
     """
     request = Request(input=input, config=config, changes=given(changes), overrides=overrides)
     return prepare_request(request, workspace, Ledger())

@@ -3,6 +3,7 @@
 Knows nothing of how the work is done; what is slow to import is imported where it is used.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +23,29 @@ if TYPE_CHECKING:
     from wavenet.evaluation.doctor import DoctorReport
     from wavenet.evaluation.take_scores import RankedTake
 
+FILE_WIDTH = 160
+"""Columns of a table in a file or a pipe, which nobody has to fold."""
 MOST_NAMES, MOST_LINES = 3, 20
 """So many names are told of one reason, and so many reasons or notes."""
 FIGURES = {"order4": "last 4", "order2": "last 2", "unigram": "unigram", "uniform": "uniform"}
 """Baselines, and what their columns are called."""
-TEXT_COLUMNS = {"Verdict", "Why", "Nearly the same as", "Splits", "Trouble", "Closest in training"}
+TEXT_COLUMNS = {
+    "Run",
+    "Stem",
+    "Model",
+    "Verdict",
+    "Why",
+    "Nearly the same as",
+    "Splits",
+    "Trouble",
+    "Closest in training",
+}
 
 
-def print_result(result: "PipelineResult", workspace: Path) -> None:
+def print_result(result: "PipelineResult", workspace: str | Path) -> None:
     """The table of held-out bits, what was set aside, and where everything lies."""
+    from tasks.remote import workspace_at
     from tasks.tracking import ui_command
-    from tasks.workspace import Workspace
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title="Held-out bits per sample (lower is better)", title_justify="left")
@@ -51,7 +64,7 @@ def print_result(result: "PipelineResult", workspace: Path) -> None:
     for path in result.output.stems.values():
         print(f"stem    {path}")
     print(f"report  {result.output.report}")
-    print(f"runs    {ui_command(Workspace(root=workspace.resolve()))}")
+    print(f"runs    {ui_command(workspace_at(workspace))}")
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -170,6 +183,8 @@ def print_report(report: "DoctorReport") -> None:
 def print_tables(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
     """Tables of a title, a head and rows of plain text."""
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = FILE_WIDTH
     for title, head, rows in tables:
         table = Table(title=title, title_justify="left")
         for number, column in enumerate(head):

@@ -4,6 +4,7 @@ Knows nothing of how the work is done. The invariant: a request that was kept me
 folder and on another day, since what it names by a path is named from the root.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ from wavenet.config import Config, is_config_path, load_config, merge_settings
 from wavenet.data.demo_album import write_demo_album
 from wavenet.data.shards.storage import is_url
 from wavenet.errors import ConfigError
-from wavenet.files import read_json, write_json
 
 DEMO = "demo"
 """An input of that name, where there is no such folder, is the album that Waveband synthesizes."""
@@ -38,6 +38,11 @@ class Request(BaseModel):
         """The configuration that it stands for. Raises ConfigError."""
         return load_config(self.config, self.overrides, self.changes)
 
+    @property
+    def told_changes(self) -> list[str]:
+        """All that differs from the configs, as text: what distinguishes it from others of its input."""
+        return [*_as_overrides(self.changes), *self.overrides]
+
     def updated(self, changes: Mapping[str, Any], overrides: Sequence[str]) -> "Request":
         """The same with changes and overrides on top."""
         return self.model_copy(
@@ -57,6 +62,14 @@ class Request(BaseModel):
         )
 
 
+def _as_overrides(sections: Mapping[str, Any], prefix: str = "") -> list[str]:
+    told = []
+    for key, value in sections.items():
+        inside = _as_overrides(value, f"{prefix}{key}.") if isinstance(value, dict) else None
+        told += [f"{prefix}{key}={json.dumps(value)}"] if inside is None else inside
+    return told
+
+
 def find_input(place: Workspace, asked: str) -> str:
     """The input that is meant: a demo album, made in the workspace, or what is asked for as it is."""
     if asked == DEMO and not Path(DEMO).exists():
@@ -66,7 +79,7 @@ def find_input(place: Workspace, asked: str) -> str:
 
 def remember_request(place: Workspace, request: Request) -> None:
     """Keep what was asked for, for who asks for one stem of it."""
-    write_json(place.root / FILE, request.rooted().model_dump())
+    place.write(FILE, request.rooted().model_dump())
 
 
 def last_request(place: Workspace, input: str | None = None, config: Sequence[str] = ()) -> Request:
@@ -82,7 +95,7 @@ def last_request(place: Workspace, input: str | None = None, config: Sequence[st
 
 def _read(place: Workspace) -> Request:
     try:
-        return Request.model_validate(read_json(place.root / FILE))
+        return Request.model_validate(place.read(FILE))
     except FileNotFoundError:
         raise ConfigError(
             f"{place.root}: there was no run of build-and-train in this workspace yet; start one, or give "

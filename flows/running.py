@@ -14,21 +14,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.embedded_api import embedded_api
+from tasks.remote import workspace_at
 from wavenet.disk import full_disk_told
 
 if TYPE_CHECKING:
     from prefect import Flow
 
 
-def run_flow(entrypoint: str, workspace: Path, **parameters: Any) -> Any:
+def run_flow(entrypoint: str, workspace: str | Path, **parameters: Any) -> Any:
     """The result of a flow. entrypoint: MODULE:NAME, which is imported while the API starts.
+
+    workspace: a folder, or an address, of which a folder here is the cache.
 
     Raises what it raises; DiskFullError; EmbeddedApiError; RuntimeError where a server never answered.
     """
-    parameters = {"workspace": workspace, **parameters}
-    with full_disk_told(workspace.resolve()):
+    root, parameters = workspace_at(workspace).root, {"workspace": workspace, **parameters}
+    with full_disk_told(root):
         if url := os.environ.get("PREFECT_API_URL"):
-            return _run_on_server(url, entrypoint, parameters)
+            return _run_on_server(url, root / "prefect", entrypoint, parameters)
         return _run_embedded(Path(os.environ["PREFECT_HOME"]), entrypoint, parameters)
 
 
@@ -37,8 +40,8 @@ def _load(entrypoint: str) -> "Flow[..., Any]":
     return getattr(import_module(module), name)
 
 
-def _run_on_server(url: str, entrypoint: str, parameters: Mapping[str, Any]) -> Any:
-    """Run a flow on a server; if it is lost on the way, end the run without it."""
+def _run_on_server(url: str, home: Path, entrypoint: str, parameters: Mapping[str, Any]) -> Any:
+    """Run a flow on a server; if it is lost on the way, end the run without it. home: as `_run_embedded`."""
     import httpx
     from prefect.exceptions import ObjectNotFound
 
@@ -52,7 +55,6 @@ def _run_on_server(url: str, entrypoint: str, parameters: Mapping[str, Any]) -> 
             print(f"{lost}; the run is complete, and is not shown as such there", file=sys.stderr)
             return results[0]
         print(f"{lost}; the run goes on without it, from what is done", file=sys.stderr)
-        home = parameters["workspace"].resolve() / "prefect"
         return _run_embedded(home, entrypoint, parameters)
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 QUIET_MLFLOW = {
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # else a lost MLflow holds up each call for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # which is for results
 }
 NO_ANALYTICS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 QUIET_PREFECT = {

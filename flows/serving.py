@@ -52,7 +52,7 @@ def prefect_server(workspace: Path, port: int) -> Iterator[str]:
         server.wait()
 
 
-def serve_workspace(workspace: Path, url: str) -> None:
+def serve_workspace(workspace: str, url: str) -> None:
     """Serve all deployments for a workspace until Ctrl-C, and say how to use them."""
     from flows.deployments import FLOWS, serve_deployments
 
@@ -60,7 +60,7 @@ def serve_workspace(workspace: Path, url: str) -> None:
     print(f"Prefect at {url.removesuffix('/api')}, deployments {names}; in another shell:", file=sys.stderr)
     print(f"  export PREFECT_API_URL={url}", file=sys.stderr)
     print("  prefect deployment run build-and-train/build-and-train", file=sys.stderr, flush=True)
-    serve_deployments({"workspace": str(workspace)})
+    serve_deployments({"workspace": workspace})
 
 
 def _end_with_starter() -> None:

@@ -17,7 +17,7 @@ def train_stem(
     stem: str,
     changes: Changes = Changes(),  # noqa: B008  # type: ignore[valid-type]
     overrides: list[str] = [],  # noqa: B006
-    workspace: Path = Path("workspace"),
+    workspace: str | Path = Path("workspace"),
     input: str | None = None,
     config: list[str] = [],  # noqa: B006
 ) -> PipelineResult:
@@ -27,7 +27,7 @@ def train_stem(
         stem: Name of the stem, such as drums.
         changes: Settings that differ from the last run's; for this stem alone, give them under stems.
         overrides: The same as text, such as stems.drums.training.steps=8000, over all else.
-        workspace: Folder that holds everything made on the way, as the worker sees it.
+        workspace: Folder or address (s3://bucket/prefix) of all that is made, as the worker sees it.
         input: Of the last run of build-and-train in this workspace, if not given.
         config: Of the last run of build-and-train in this workspace, if not given.
     """

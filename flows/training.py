@@ -50,7 +50,7 @@ def train_shards(
     shards: str,
     config: list[str],
     overrides: list[str],
-    workspace: Path,
+    workspace: str | Path,
     out: Path | None = None,
     resume: bool = False,
     against_scratch: bool = False,

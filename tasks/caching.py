@@ -9,7 +9,6 @@ Prefect's own cache policies are not used: see docs/decisions.md.
 
 import functools
 import inspect
-import shutil
 from collections.abc import Callable, Collection
 from typing import Any, get_type_hints
 
@@ -23,7 +22,7 @@ from tasks.workspace import Workspace
 from wavenet.config import NO_CONTENT
 from wavenet.disk import full_disk_told
 from wavenet.errors import NotMadeError
-from wavenet.files import digest_json, read_json, sizes_of_files, write_json
+from wavenet.files import digest_json, sizes_of_files
 
 CACHED = "Cached"
 
@@ -57,9 +56,9 @@ def has_content(field: FieldInfo) -> bool:
 def read_result(workspace: Workspace, key: str, record_type: type[StoredRecord]) -> StoredRecord | None:
     """The stored record of a key, or None where there is none or its files are gone."""
     try:
-        stored = read_json(workspace.results / f"{key}.json")
+        stored = workspace.read(f"results/{key}.json")
         record = record_type.model_validate(stored["record"])
-        return record if stored["files"] == sizes_of_files(workspace.path(record.folder)) else None
+        return record if workspace.holds(record.folder, stored["files"]) else None
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
 
@@ -67,7 +66,7 @@ def read_result(workspace: Workspace, key: str, record_type: type[StoredRecord])
 def write_result(workspace: Workspace, key: str, record: StoredRecord) -> None:
     """Store the record of a key, and the sizes of the files it stands for."""
     files = sizes_of_files(workspace.path(record.folder))
-    write_json(workspace.results / f"{key}.json", {"record": record.model_dump(mode="json"), "files": files})
+    workspace.write(f"results/{key}.json", {"record": record.model_dump(mode="json"), "files": files})
 
 
 def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) -> Callable[[Callable], Task]:
@@ -90,9 +89,12 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
         ) -> Any:
             kept = {name: value for name, value in inputs.items() if name not in ignore}
             key = content_key(function.__name__, version, kept)
+            record = None if refresh else read_result(workspace, key, record_type)
+            if record is not None:  # which needs no lock: it is whole
+                return Completed(name=CACHED, message=f"reused {key}", data=record)
             with workspace.lock(key), full_disk_told(workspace.root):
                 record = None if refresh else read_result(workspace, key, record_type)
-                if record is not None:
+                if record is not None:  # another run has made it meanwhile
                     return Completed(name=CACHED, message=f"reused {key}", data=record)
                 if only_reuse:
                     raise NotMadeError(
@@ -102,7 +104,8 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
                 record = function(workspace=workspace, **scratch, **inputs)
                 if record.lasts:
                     write_result(workspace, key, record)
-                shutil.rmtree(workspace.work(key), ignore_errors=True)
+                if scratch:
+                    workspace.forget_work(key)
                 return record
 
         run.__signature__ = _public(signature)  # type: ignore[attr-defined]

@@ -111,9 +111,10 @@ def _try_lock(name: str) -> IO[bytes] | None:
 
 
 def _folder() -> Path:
-    """One a user, whatever the workspace: devices are the machine's."""
-    folder = Path(tempfile.gettempdir()) / f"waveband-devices-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    """One a user, whatever the workspace: devices are the machine's. Or what WAVEBAND_DEVICES names."""
+    usual = Path(tempfile.gettempdir()) / f"waveband-devices-{os.getuid()}"
+    folder = Path(os.environ.get("WAVEBAND_DEVICES") or usual)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 

@@ -68,6 +68,7 @@ def make_report(
         digest = digest_folder(folder, [JSON, PAGE])
         destination = place.output / f"doctor-{safe_name(title) or 'input'}-{digest[:8]}"
         publish_folder(folder, destination)
+    place.share(destination)
     return DoctorOutput(
         page=destination / PAGE,
         json_file=destination / JSON,

@@ -70,7 +70,7 @@ def draw_outlines(place: Workspace, cuts: Sequence[Cut]) -> dict[tuple[str, str]
     """The outline of each stem that would be cut, by song and stem."""
     return {
         (cut.outcome.song, cut.outcome.stem): outline(
-            load_envelope(place.path(cut.record.folder) / cut.audio.envelope_file)
+            load_envelope(place.file(cut.record.folder, cut.audio.envelope_file))
         )
         for cut in cuts
     }

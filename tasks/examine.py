@@ -160,13 +160,15 @@ def _choose_excerpts(
 
 
 def _excerpt(workspace: Workspace, song: Song, stem: str, planned: PlannedTrack) -> Excerpt:
-    folder, track = workspace.path(planned.record.folder), planned.record.track
+    folder, track = planned.record.folder, planned.record.track
     audio = track.stems[stem]
     frame_seconds = envelope_hop(track.sample_rate) / track.sample_rate
-    loudest = find_loudest(load_envelope(folder / audio.envelope_file), frame_seconds, EXCERPT_SECONDS)
+    envelope = load_envelope(workspace.file(folder, audio.envelope_file))
+    loudest = find_loudest(envelope, frame_seconds, EXCERPT_SECONDS)
     begin = round(loudest, 2)
     # what was separated is in no file of the user's
-    files = _files_at(song, stem, audio, begin) if audio.facts else [AudioSource(folder / audio.file)]
+    separated = [] if audio.facts else [AudioSource(workspace.path(folder) / audio.file)]
+    files = separated or _files_at(song, stem, audio, begin)
     digest = digest_json([audio.source_digest, begin, planned.gain])
     return Excerpt(digest=digest, sources=[_cut(file, begin) for file in files], gain=planned.gain)
 

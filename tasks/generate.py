@@ -30,6 +30,7 @@ from tasks.records import (
     TakeRecord,
 )
 from tasks.scoring import rank_takes
+from tasks.stem_pictures import show_take
 from tasks.workspace import Workspace
 from wavenet.audio.io import read_audio, write_audio
 from wavenet.audio.mulaw import Codes
@@ -131,7 +132,7 @@ def generate(
         if scores is not None:
             write_scores(folder / SCORES, scores)
         digest = digest_folder(folder, [*names, CARD, *([SCORES] if scores else [])])
-        return TakeRecord(
+        record = TakeRecord(
             digest=digest,
             folder=workspace.publish(folder, digest, stem),
             stem=stem,
@@ -140,6 +141,10 @@ def generate(
             has_reference=len(reference) > 0,
             badness=scores.takes[0].badness if scores else None,
         )
+    place = workspace.path(record.folder)
+    mels = [picture_of(place / sound, MEL) for sound in (TAKE, REFERENCE)][: 1 + record.has_reference]
+    show_take(record, place / TAKE, *mels)
+    return record
 
 
 def _open_recording(

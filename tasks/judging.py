@@ -48,7 +48,7 @@ def _judge_stem(
     """Whether a stem is wanted, long enough, loud enough, and which parts of it sound."""
     track = record.track
     seconds = audio.num_samples / track.sample_rate
-    sounding = _find_sounding(place.path(record.folder) / audio.envelope_file, track, floor_power, config)
+    sounding = _find_sounding(place.file(record.folder, audio.envelope_file), track, floor_power, config)
     outcome = StemOutcome(
         song=record.name,
         stem=stem,

@@ -91,8 +91,8 @@ def _trained(workspace: Workspace) -> dict[str, FoundModel]:
 
 def _model_folders(workspace: Workspace) -> Iterator[Path]:
     """Of `waveband run`, then of `waveband train`, alone or beside one from scratch."""
-    for result in workspace.results.glob("train-*.json"):
-        yield workspace.path(_record_of(result).get("folder", "gone"))
+    for record in _records_of(workspace, "train"):
+        yield workspace.path(record.get("folder", "gone"))
     for pattern in (TRAINED, f"transfer/{TRAINED}"):
         yield from (path.parent for path in workspace.models.glob(f"*/{pattern}/{RESULT}"))
 
@@ -116,8 +116,7 @@ def _read_card(folder: Path) -> FoundModel:
 
 
 def _places(workspace: Workspace, model: FoundModel) -> Iterator[Any]:
-    for result in workspace.results.glob("shards-*.json"):
-        record = _record_of(result)
+    for record in _records_of(workspace, "shards"):
         if record.get("digest") == model.shards_digest:
             yield workspace.path(record["folder"])
     try:
@@ -126,12 +125,11 @@ def _places(workspace: Workspace, model: FoundModel) -> Iterator[Any]:
         return
 
 
-def _record_of(result: Path) -> dict[str, Any]:
-    try:
-        record = read_json(result)["record"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return record if isinstance(record, dict) else {}
+def _records_of(workspace: Workspace, task: str) -> Iterator[dict[str, Any]]:
+    for result in workspace.results_of(task):
+        record = result.get("record") if isinstance(result, dict) else None
+        if isinstance(record, dict):
+            yield record
 
 
 def _is_set(place: Any, digest: str) -> bool:

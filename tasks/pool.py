@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from wavenet.errors import AudioDecodeError
+from wavenet.errors import AudioDecodeError, ConfigError
 
 PR_SET_PDEATHSIG = 1
 LOST = (ProcessExpired, BrokenProcessPool)
@@ -42,8 +42,9 @@ def run_apart(
     If the process dies it is called once more, so it has to bear what an earlier call left of its files.
     timeout: seconds, from when it starts. what: what is being read, for the message. Raises what the
     function raises, WorkerLostError where two processes died or one did not end, and CancelledError where
-    `stop_workers` was called meanwhile.
+    `stop_workers` was called meanwhile; ConfigError where this process may have no others.
     """
+    _check_may_fork()
     call = functools.partial(_call, function, args, timeout, workers or os.cpu_count() or 1)
     try:
         try:
@@ -75,6 +76,15 @@ def _call(function: Callable[..., Result], args: tuple, timeout: float, workers:
         return future.result()
     finally:
         _under_way.discard(future)
+
+
+def _check_may_fork() -> None:
+    """A worker of Dask may have no processes of its own unless it is told that it may."""
+    if multiprocessing.current_process().daemon:
+        raise ConfigError(
+            "this worker may start no processes, in which files are decoded; start workers with "
+            "DASK_DISTRIBUTED__WORKER__DAEMON=False in their environment"
+        )
 
 
 def stop_workers() -> None:

@@ -77,6 +77,7 @@ def publish_output(
         digest = digest_folder(folder, [MIX, REPORT, *files.values()])
         place = workspace.output / f"{safe_name(name) or 'run'}-{digest[:8]}"
         publish_folder(folder, place)
+    workspace.share(place)
     stems = {stem: place / file for stem, file in files.items()}
     return Output(mix=place / MIX, stems=stems, report=place / REPORT)
 

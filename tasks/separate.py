@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tasks.caching import cached_task
-from tasks.progress import Progress
+from tasks.progress import Progress, RunProgress
 from tasks.records import TrackRecord
 from tasks.workspace import Workspace
 from wavenet.config import SeparationConfig
@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from wavenet.audio.separator import Separator
 
 
-@cached_task(version="3", run_name="separate-{track.name}")
-def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig, weights: str) -> TrackRecord:
+@cached_task(version="3", run_name="separate-{track.name}", ignore=["span"])
+def separate(
+    workspace: Workspace,
+    track: TrackRecord,
+    config: SeparationConfig,
+    weights: str,
+    span: tuple[float, float] = (0.0, 1.0),
+) -> TrackRecord:
     """Separate a finished track with Demucs. The new track keeps the id, and so the split, of the old.
 
-    weights: the digest of Demucs' weights, see `digest_weights`. Raises SeparationError if this track
-    cannot be separated; what holds for all tracks is told by `check_separator` before.
+    weights: the digest of Demucs' weights, see `digest_weights`. span: from which share to which of all the
+    music the track is, to show how far that is. Raises SeparationError if this track cannot be separated;
+    what holds for all tracks is told by `check_separator` before.
     """
     from wavenet.audio.separation import separate_file
 
@@ -32,7 +39,7 @@ def separate(workspace: Workspace, track: TrackRecord, config: SeparationConfig,
     with workspace.new_folder("tracks") as folder:
         source = workspace.path(track.folder) / audio.file
         try:
-            separation = separate_file(separator, source, folder, show_seconds(track.name, seconds))
+            separation = separate_file(separator, source, folder, show_seconds(track.name, seconds, span))
         except SeparationError as error:  # a file of the workspace tells nobody anything
             raise SeparationError(str(error).removeprefix(f"{source.name}: ")) from error
         stems = {}
@@ -82,10 +89,10 @@ def load_once(config: SeparationConfig, weights: str) -> "Separator":
     return load_separator(config)
 
 
-def show_seconds(name: str, seconds: float) -> Callable[[float, float], None]:
-    """A line of progress that counts the seconds of a track."""
+def show_seconds(name: str, seconds: float, span: tuple[float, float]) -> Callable[[float, float], None]:
+    """A line of progress that counts the seconds of a track; in a run one artifact for all tracks."""
     whole = max(1, round(seconds))
-    progress = Progress(f"separate {name}", whole)
+    progress = Progress(f"separate {name}", whole, RunProgress("separate", span=span))
 
     def report(done: float, total: float) -> None:
         progress.update(whole if done >= total else min(int(done), whole - 1), "seconds")

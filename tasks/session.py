@@ -5,6 +5,7 @@ the process is gone; and should this process die without a word, the other notic
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from wavenet.training.metrics import Reporter
 from wavenet.training.trial_result import TrialResult
 
 JOB = "job.json"
+LAUNCH = ["python", "-m", "wavenet.session.launch"]
 SECONDS_TO_END = 60.0
 """For a last step and a checkpoint."""
 _under_way: set[Popen] = set()
@@ -44,11 +46,17 @@ def run_session(
 ) -> tuple[Path, Result]:
     """Train in a process of its own, or in several that share each batch. Returns the folder of the model.
 
+    Where `training.nodes` are several, what is to be started on the others is told, and waited for.
     side_by_side: such trainings at once on the same cores, which they share. Raises what the training raises,
     and TrainingStoppedError where it was ended from outside.
     """
     remedy = "run again to go on from the last checkpoint"
-    _run(job, reporters, processes, f"train {job.stem}", remedy, side_by_side)
+    training = job.config.training
+    launcher = choose_launcher(processes, training.nodes, training.meeting)
+    for number in range(1, training.nodes):
+        for reporter in reporters:
+            reporter.tell(f"start on machine {number}: {shlex.join(join_command(job, processes, number))}")
+    _run(job, reporters, launcher, f"train {job.stem}", remedy, side_by_side)
     trained = job.folder / TRAINED
     return trained, Result.model_validate(read_json(trained / RESULT))
 
@@ -59,7 +67,7 @@ def run_trial(trial: Trial, reporters: Sequence[Reporter] = ()) -> TrialResult:
     Raises what `try_training` raises, and TrainingStoppedError where it was ended from outside.
     """
     remedy = "lower training.batch_size or the model's channels, or free some memory"
-    _run(trial, reporters, 1, f"try {trial.stem}", remedy)
+    _run(trial, reporters, [], f"try {trial.stem}", remedy)
     return TrialResult.model_validate(read_json(trial.folder / RESULT))
 
 
@@ -70,10 +78,30 @@ def stop_sessions() -> None:
             process.terminate()
 
 
+def choose_launcher(processes: int, nodes: int = 1, meeting: str | None = None, number: int = 0) -> list[str]:
+    """Arguments of torchrun for one of so many nodes, with so many processes each; none for one process.
+
+    The first node leads, so that whoever started the training hears of it.
+    """
+    several = [f"--nproc-per-node={processes}"]
+    if nodes > 1 and meeting:
+        host, _, port = meeting.rpartition(":")
+        where = [f"--master-addr={host}", f"--master-port={port}"]
+        return [f"--nnodes={nodes}", f"--node-rank={number}", *where, *several]
+    return ["--standalone", *several] if processes > 1 else []
+
+
+def join_command(job: Job, processes: int, number: int) -> list[str]:
+    """What another machine, on which the job's folder has the same path, takes part in a training by."""
+    training = job.config.training
+    launcher = choose_launcher(processes, training.nodes, training.meeting, number)
+    return [*LAUNCH, *launcher, "-m", "wavenet.session", str(job.folder / JOB)]
+
+
 def _run(
     job: Job | Trial,
     reporters: Sequence[Reporter],
-    processes: int,
+    launcher: Sequence[str],
     name: str,
     remedy: str,
     side_by_side: int = 1,
@@ -81,7 +109,7 @@ def _run(
     """Have a job done; its folder then holds the result."""
     job.folder.mkdir(parents=True, exist_ok=True)
     write_text(job.folder / JOB, job.model_dump_json(indent=2))
-    with _started(_command(job.folder / JOB, processes), processes, side_by_side) as process:
+    with _started(job.folder / JOB, launcher, side_by_side) as process:
         last = _listen(process, reporters)
         status = process.wait()
     if isinstance(last, Failed):
@@ -93,28 +121,27 @@ def _run(
         )
 
 
-def _command(job: Path, processes: int) -> list[str]:
+def _command(job: Path, launcher: Sequence[str]) -> list[str]:
     session = ["-m", "wavenet.session", str(job)]
-    if processes == 1:
-        return [sys.executable, *session]
-    launcher = ["-m", "wavenet.session.launch", "--standalone", f"--nproc-per-node={processes}"]
-    return [sys.executable, *launcher, *session]
+    return [sys.executable, *([*LAUNCH[1:], *launcher] if launcher else []), *session]
 
 
-def _environment(sharing: int) -> dict[str, str] | None:
+def _environment(launcher: Sequence[str], side_by_side: int) -> dict[str, str] | None:
     """What a process is started with that shares the cores with others: so many threads that all of them have
     the cores to themselves; torchrun would say one. None where it is alone."""
-    if sharing == 1:
+    processes = int(launcher[-1].rpartition("=")[2]) if launcher else 1
+    if not launcher and side_by_side == 1:
         return None
-    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // sharing)), **os.environ}
+    threads = max(1, (os.cpu_count() or 1) // (processes * side_by_side))
+    return {"OMP_NUM_THREADS": str(threads), **os.environ}
 
 
 @contextmanager
-def _started(command: list[str], processes: int, side_by_side: int) -> Iterator[Popen]:
+def _started(job: Path, launcher: Sequence[str], side_by_side: int) -> Iterator[Popen]:
     """A running process, asked to end and then made to when the block is left."""
     process = Popen(  # noqa: S603 (our own module)
-        command, env=_environment(processes * side_by_side),
-        process_group=0 if processes > 1 else None,  # Ctrl-C is for us: the launcher takes it otherwise
+        _command(job, launcher), env=_environment(launcher, side_by_side),
+        process_group=0 if launcher else None,  # Ctrl-C is for us: the launcher takes it otherwise
         stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     _under_way.add(process)

@@ -5,12 +5,12 @@ The invariant: a song that comes later moves no earlier one, see `wavenet/data/s
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 from tasks.workspace import Workspace
 from wavenet.data.splits import TrackSplit
 from wavenet.errors import ConfigError
-from wavenet.files import read_json, write_json
+
+SPLITS = "splits.json"
 
 
 def known_splits(place: Workspace, heldout_share: float) -> dict[str, TrackSplit]:
@@ -26,20 +26,16 @@ def remember_splits(place: Workspace, heldout_share: float, splits: Mapping[str,
         mine = everything.get(f"{heldout_share:g}", {})
         updated = {**mine, **{track: asdict(split) for track, split in splits.items()}}
         if updated != mine:
-            write_json(_file(place), {**everything, f"{heldout_share:g}": updated})
+            place.write(SPLITS, {**everything, f"{heldout_share:g}": updated})
 
 
 def _read(place: Workspace) -> dict:
     try:
-        return dict(read_json(_file(place)))
+        return dict(place.read(SPLITS))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
-            f"{_file(place)}: cannot be read ({error}); it says which songs are held out: bring back a copy, "
-            "or remove it, and songs may change sides"
+            f"{place.root / SPLITS}: cannot be read ({error}); it says which songs are held out: bring back "
+            "a copy, or remove it, and songs may change sides"
         ) from None
-
-
-def _file(place: Workspace) -> Path:
-    return place.root / "splits.json"

@@ -6,13 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.caching import cached_task
-from tasks.devices import AUTO, lease_all, lease_device
+from tasks.devices import AUTO, lease_all, lease_device, list_slots
+from tasks.links import link_runs
 from tasks.progress import TrainingProgress
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
+from tasks.remote import RemoteWorkspace
 from tasks.session import run_session
-from tasks.tracking import metrics_mirror
+from tasks.shared_checkpoints import shared_checkpoints
+from tasks.stem_pictures import LearningPictures
+from tasks.tracking import TrackedStem, metrics_mirror
 from tasks.workspace import Workspace
 from wavenet.config import ModelConfig, StemConfig, TrainingConfig
+from wavenet.errors import ConfigError
 from wavenet.evaluation.plots import plot_loss
 from wavenet.files import digest_folder, write_json
 from wavenet.model import CARD, WEIGHTS
@@ -22,7 +27,7 @@ from wavenet.training.metrics import METRICS, read_metrics
 FIGURES, LOSS_CURVE = "figures.json", "loss.png"
 
 
-@cached_task(version="3", run_name="train-{stem}", ignore=["tracking_run", "baselines", "slots"])
+@cached_task(version="3", run_name="train-{stem}", ignore=["tracking_run", "baselines", "devices"])
 def train(
     workspace: Workspace,
     scratch: Path,
@@ -32,15 +37,19 @@ def train(
     training: TrainingConfig,
     baselines: BaselinesRecord,
     init: WeightsRecord | None,
-    tracking_run: str | None,
-    slots: list[str],
+    tracking_run: TrackedStem | None,
+    devices: list[str],
 ) -> ModelRecord:
     """Train one stem's network, going on from the checkpoint of an interrupted run of the same key.
 
-    In a process of its own, which ends with this one. baselines: what its figures are shown beside. slots: as
-    `list_slots` has them, one of which it holds meanwhile; where `training.device` names one, that.
+    In a process of its own, which ends with this one. baselines: what its figures are shown beside. devices:
+    as `list_slots` takes them, one of which it holds meanwhile; where `training.device` names one, that.
     """
-    with leased(training, slots) as device:
+    _check_nodes(workspace, training)
+    link_runs(workspace, stem, tracking_run)
+    pictures = LearningPictures(stem, baselines.bits, scratch)
+    slots = list_slots(devices)
+    with leased(training, slots) as device, shared_checkpoints(workspace, scratch):
         job = Job(
             stem=stem,
             shards=str(workspace.path(shards.folder)),
@@ -50,9 +59,8 @@ def train(
             init=workspace.path(init.folder) if init else None,
         )
         with metrics_mirror(workspace, tracking_run) as mirror:
-            reporters = [TrainingProgress(stem, training.steps, baselines.bits), mirror]
-            beside = slots.count(device)
-            trained, result = run_session(job, reporters, training.processes, beside)
+            reporters = [TrainingProgress(stem, training.steps, baselines.bits), pictures, mirror]
+            trained, result = run_session(job, reporters, training.processes, max(1, slots.count(device)))
     figures = {
         "heldout_bits": result.heldout_bits,
         "free_bits": result.free_bits,
@@ -69,7 +77,12 @@ def train(
             shutil.copytree(scratch / SAMPLES, folder / SAMPLES)
         name = digest_folder(folder, [WEIGHTS, CARD, METRICS])  # other metrics, another folder
         plot_loss(read_metrics(folder / METRICS), baselines.bits.models, folder / LOSS_CURVE)
-        return ModelRecord(digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures)
+        record = ModelRecord(
+            digest=digest, folder=workspace.publish(folder, name, stem), stem=stem, **figures
+        )
+    kept = workspace.path(record.folder)
+    pictures.finish(kept, kept / LOSS_CURVE)
+    return record
 
 
 @contextmanager
@@ -81,3 +94,12 @@ def leased(training: TrainingConfig, slots: Sequence[str]) -> Iterator[str]:
     else:
         with lease_device(slots if training.device == AUTO else [training.device]) as device:
             yield device
+
+
+def _check_nodes(workspace: Workspace, training: TrainingConfig) -> None:
+    """Several nodes read one folder, and there is none that a cache and another machine share."""
+    if training.nodes > 1 and isinstance(workspace, RemoteWorkspace):
+        raise ConfigError(
+            f"training.nodes is {training.nodes}, which needs a workspace on a disk that all of them see "
+            f"under one path, not {workspace.address}; name a folder, or set training.nodes to 1"
+        )

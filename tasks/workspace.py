@@ -10,21 +10,25 @@
     models/    what `waveband train` trains by itself
     prefect/, mlflow.db, mlflow-artifacts/    the embedded services
 
-Knows nothing of what is stored.
+Knows nothing of what is stored. What several machines share is reached through methods alone, which
+`tasks/remote.py` has another way for: a workspace behind an address.
 """
 
 import fcntl
 import re
+import shutil
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from wavenet.data.scan import WORKSPACE_MARK
 from wavenet.data.shards.storage import is_url, open_location
-from wavenet.files import new_folder, publish_folder
+from wavenet.files import new_folder, publish_folder, read_json, sizes_of_files, write_json, write_text
 
 _locks: dict[Path, threading.Lock] = {}
 
@@ -45,9 +49,30 @@ class Workspace(BaseModel):
         """Where what a record names lies: below the root, or behind a URL."""
         return open_location(relative) if is_url(relative) else self.root / relative
 
-    @property
-    def results(self) -> Path:
-        return self.root / "results"
+    def file(self, folder: str, name: str) -> Path:
+        """One file of what a record names, for whoever needs no other of them."""
+        return self.path(folder) / name
+
+    def holds(self, folder: str, files: Mapping[str, int]) -> bool:
+        """Whether what a record names is there with just these files, by size."""
+        return sizes_of_files(self.path(folder)) == files
+
+    def read(self, name: str) -> Any:
+        """The value of a JSON file that all runs share. Raises OSError, ValueError."""
+        return read_json(self.root / name)
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON file that all runs share, whole or not at all."""
+        write_json(self.root / name, value)
+
+    def results_of(self, task: str) -> Iterator[Any]:
+        """All results of a task that can be read."""
+        for path in (self.root / "results").glob(f"{task}-*.json"):
+            with suppress(OSError, ValueError):
+                yield self.read(f"results/{path.name}")
+
+    def share(self, folder: Path) -> None:
+        """Let all who share this workspace have a finished folder in it."""
 
     @property
     def downloads(self) -> Path:
@@ -64,6 +89,14 @@ class Workspace(BaseModel):
     def work(self, name: str) -> Path:
         """The folder of a training under way."""
         return self.root / "work" / name
+
+    def forget_work(self, name: str) -> None:
+        """Remove that folder."""
+        shutil.rmtree(self.work(name), ignore_errors=True)
+
+    def mark(self) -> None:
+        """Mark the folder as a workspace, so that no scan takes it for music."""
+        write_text(self.root / WORKSPACE_MARK, "made by Waveband\n")
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

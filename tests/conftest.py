@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="waveband-prefect-")
+os.environ["WAVEBAND_DEVICES"] = tempfile.mkdtemp(prefix="waveband-devices-")  # or all tests would take turns
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more, and wait for each other
 os.environ.pop("PREFECT_API_URL", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)

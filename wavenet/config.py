@@ -211,6 +211,18 @@ class TrainingConfig(Section):
         description="that share each batch on this machine; on GPUs one a card",
         json_schema_extra=NO_CONTENT,
     )
+    nodes: int = Field(
+        1,
+        ge=1,
+        description="machines that share each batch, so many processes on each",
+        json_schema_extra=NO_CONTENT,
+    )
+    meeting: str | None = Field(
+        None,
+        pattern=r"^[^:/\s]+:\d{1,5}$",
+        description="HOST:PORT of the machine that trains, where the other nodes find it",
+        json_schema_extra=NO_CONTENT,
+    )
     batch_size: int = Field(4, ge=1, description="windows a step, over all devices")
     micro_batch: int | None = Field(
         None,
@@ -256,10 +268,15 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:
-        if self.batch_size < self.processes:
+        processes = self.processes * self.nodes
+        if self.batch_size < processes:
             raise ValueError(
-                f"batch_size is {self.batch_size}, too few for {self.processes} processes; each takes a "
+                f"batch_size is {self.batch_size}, too few for {processes} processes; each takes a "
                 "window at least: raise batch_size or lower processes"
+            )
+        if self.nodes > 1 and self.meeting is None:
+            raise ValueError(
+                f"nodes is {self.nodes}, and meeting names no HOST:PORT; the others would not find it"
             )
         return self
 
@@ -321,13 +338,57 @@ class MixConfig(Section):
 
 
 class OrchestrationConfig(Section):
-    """Where tasks run; no part of what comes out."""
+    """Where tasks run. Nothing of it decides what comes out."""
 
     devices: list[Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]] = Field(
         ["auto"],
         min_length=1,
         description="where stems are trained, one at a time on each: [cuda:0, cuda:1], or [cpu, cpu] for two "
         "side by side; auto: every GPU there is, or the CPU",
+        json_schema_extra=NO_CONTENT,
+    )
+    runner: Literal["threads", "dask", "ray"] = Field(
+        "threads",
+        description="threads of the flow's process, or workers of a cluster",
+        json_schema_extra=NO_CONTENT,
+    )
+    address: str | None = Field(
+        None,
+        min_length=1,
+        description="of a running cluster, as tcp://host:8786 or ray://host:10001; our own if not given",
+        json_schema_extra=NO_CONTENT,
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="of a cluster of this machine; one a core if not given",
+        json_schema_extra=NO_CONTENT,
+    )
+    gpus: int = Field(
+        0, ge=0, description="that each training asks of a cluster's worker", json_schema_extra=NO_CONTENT
+    )
+
+    @model_validator(mode="after")
+    def _check_address(self) -> Self:
+        if self.address is not None and self.runner == "threads":
+            raise ValueError("address names a cluster, and runner is threads; set runner to dask or ray")
+        return self
+
+
+class TrackingConfig(Section):
+    """What MLflow is told, besides figures, files and models."""
+
+    system_metrics: bool = Field(
+        True,
+        description="processor, memory, disk, network and cards during a training",
+        json_schema_extra=NO_CONTENT,
+    )
+    system_seconds: float = Field(
+        10.0, ge=1, le=3600, description="between looks at them", json_schema_extra=NO_CONTENT
+    )
+    promote: bool = Field(
+        False,
+        description="make a model with fewer held-out bits the champion; else `waveband promote` does",
         json_schema_extra=NO_CONTENT,
     )
 
@@ -369,6 +430,7 @@ class Config(Section):
     generation: GenerationConfig = GenerationConfig()
     mix: MixConfig = MixConfig()
     orchestration: OrchestrationConfig = OrchestrationConfig()
+    tracking: TrackingConfig = TrackingConfig()
     stems: dict[str, StemOverrides] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -3,11 +3,8 @@
 import json
 import re
 import shutil
-import subprocess
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import mido
@@ -24,6 +21,7 @@ from flows.cli import app
 from flows.doctor import examine_input
 from flows.prepare import prepare_shards
 from tasks.doctor import DoctorOutput
+from tests.browser import browser, needs_browser
 from wavenet.audio.loudness import measure_loudness
 from wavenet.data.shards.format import read_manifest
 from wavenet.data.shards.reader import read_shards
@@ -31,7 +29,7 @@ from wavenet.data.splits import ALL_SPLITS
 from wavenet.errors import NoAudioError
 from wavenet.evaluation.doctor import report_json
 
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+__all__ = ["browser"]
 PROGRESS = re.compile(r"(ingest|examine|floors|shards) +\d+/\d+  .*")
 RATE = 16000
 CONFIG = """
@@ -721,69 +719,8 @@ def test_what_is_prepared_is_verified_and_a_flipped_byte_is_found(album):
     assert f"  {shard.name}: " in flipped.output
 
 
-class Browser:
-    """Headless Chromium, spoken to as WebDriver has it (W3C): one page, its console and its requests."""
-
-    def __init__(self, driver: str, profile: Path) -> None:
-        switches = ["headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage",
-                    "disable-background-networking", f"user-data-dir={profile}"]  # fmt: skip
-        options = {"args": [f"--{switch}" for switch in switches], "binary": CHROMIUM}
-        logs = {"browser": "ALL", "performance": "ALL"}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": logs}
-        self._driver = driver
-        self._session = self._post("/session", capabilities={"alwaysMatch": wanted})["sessionId"]
-
-    def open(self, url: str) -> None:
-        self._post(f"/session/{self._session}/url", url=url)
-
-    def ask(self, script: str) -> Any:
-        """What a script hands to `done`."""
-        script = f"const done = arguments[0]; {script}"
-        return self._post(f"/session/{self._session}/execute/async", script=script, args=[])
-
-    @property
-    def console(self) -> list[str]:
-        return [entry["message"] for entry in self._log("browser")]
-
-    def requests_of(self, page: str) -> list[str]:
-        """Addresses that a page asked for, its own among them."""
-        events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
-        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return [params["request"]["url"] for params in sent if params["documentURL"] == page]
-
-    def close(self) -> None:
-        urllib.request.urlopen(
-            urllib.request.Request(f"{self._driver}/session/{self._session}", method="DELETE"), timeout=30
-        )
-
-    def _log(self, kind: str) -> list[dict]:
-        return self._post(f"/session/{self._session}/se/log", type=kind)
-
-    def _post(self, path: str, **body: Any) -> Any:
-        request = urllib.request.Request(f"{self._driver}{path}", json.dumps(body).encode())
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
-
-
-@pytest.fixture
-def browser(tmp_path):
-    """A browser with a profile of its own."""
-    server = subprocess.Popen([CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
-    try:
-        port = next(
-            found[1] for line in server.stdout if (found := re.search(r"successfully on port (\d+)", line))
-        )
-        browser = Browser(f"http://127.0.0.1:{port}", tmp_path / "profile")
-        yield browser
-        browser.close()
-    finally:
-        server.terminate()
-        server.wait(20)
-        server.stdout.close()
-
-
 @pytest.mark.browser
-@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed")
+@needs_browser
 def test_a_browser_plays_the_page_without_a_complaint_and_without_another_file(songs, tmp_path, browser):
     page = Path(shutil.copy(songs.output.page, tmp_path / "alone.html")).as_uri()
     browser.open(page)

@@ -1,11 +1,14 @@
 """Finished tracks, separated by Demucs on the way, become a band."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
+from flows.prepare import shares_of_music
+from tasks.progress import RunProgress
 from wavenet.errors import SeparationError
 
 STEMS = {"drums", "bass", "other", "vocals"}
@@ -68,6 +71,35 @@ def test_separated_tracks_become_one_model_a_stem(run, album, hub):
     assert "mixture minus stems" in result.output.report.read_text()
     assert soundfile.info(result.output.mix).samplerate == 2000
     assert run(album, *ASKED).ran == []
+
+
+def test_progress_of_a_separation_is_that_of_all_its_tracks(prepare, album, hub, monkeypatch):
+    shown, show = [], RunProgress.show
+
+    def keep(progress, done, words):
+        show(progress, done, words)
+        if progress.artifact.key == "progress-separate":
+            shown.append((progress.share, *words()))
+
+    monkeypatch.setattr(RunProgress, "show", keep)
+    prepare(album)
+    shares = [share for share, *_ in shown]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len({share for share in shares if 0 < share < 0.5}) > 0
+    assert {"separate 1/2", "track 0", "separate 2/2", "track 1"} <= {
+        line for _, *lines in shown for line in lines
+    }
+
+
+def test_the_shares_of_tracks_without_music_are_nothing(prepare, album, hub):
+    prepared, _ = prepare(album)
+    records = [one.decoded for one in prepared.ingested]
+    assert shares_of_music(records) == [(0.0, 0.5), (0.5, 1.0)]
+    silent = records[0].model_copy(update={"track": replace(records[0].track, stems={})})
+    assert shares_of_music([silent, *records]) == [(0.0, 0.0), (0.0, 0.5), (0.5, 1.0)]
+    assert shares_of_music([silent]) == [(0.0, 0.0)]
+    assert shares_of_music([]) == []
 
 
 def test_a_track_that_fails_is_set_aside_and_the_band_plays(run, album, hub, monkeypatch):

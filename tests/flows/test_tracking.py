@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
+from flows.cli import app
 from tasks.tracking import EXPERIMENT, ui_command
 from tasks.workspace import Workspace
 
@@ -71,11 +73,13 @@ def test_a_child_has_settings_dataset_curves_sound_picture_and_weights(run, song
     assert artifacts(client, run_id, "take") >= sounds
     assert drums.data.metrics["take/badness"] == pytest.approx(result.badness["drums"])
     assert drums.data.metrics.keys() >= {"take/level_db", "take/bits_per_sample", "take/repetition"}
-    assert artifacts(client, run_id, "model") >= {
-        "model/model.safetensors",
-        "model/config.json",
-        "model/loss.png",
-    }
+    assert artifacts(client, run_id, "model") >= {"model/loss.png", "model/figures.json"}
+    (output,) = client.get_run(run_id).outputs.model_outputs
+    (version,) = client.search_model_versions("name = 'waveband-drums'")
+    assert (version.tags["waveband.logged_model"], version.run_id) == (output.model_id, run_id)
+    assert drums.data.metrics["system/cpu_utilization_percentage"] >= 0
+    assert drums.info.run_name == "drums, steps=8 (songs tiny)"
+    assert drums.data.tags["waveband.version"] == "waveband-drums/1"
 
 
 def test_the_parent_has_the_mix_the_config_and_the_page(first_run, client):
@@ -126,6 +130,24 @@ def test_an_mlflow_that_cannot_be_reached_stops_nothing(run, songs, monkeypatch)
     assert set(result.figures) == {"drums", "bass"}
 
 
+def test_the_champion_is_played_by_its_name_on_from_held_out_audio(first_run, workspace, tmp_path):
+    take = tmp_path / "take.wav"
+    asked = ["generate", "--model", "models:/waveband-drums@champion", "generation.seconds=0.25"]
+    told = ["--workspace", str(workspace), "--output", str(take), "--json"]
+    result = CliRunner().invoke(app, [*asked, *told])
+    assert result.exit_code == 0, result.output
+    made = json.loads(result.output.splitlines()[-1])
+    assert take.exists()
+    assert "heldout" in made["prime"]
+    assert made["scores"]
+
+
+def test_a_training_begins_with_the_champion(run, first_run, songs):
+    again = run(songs, "stems.drums.training.init_from=models:/waveband-drums@champion")
+    assert {"train-drums", "generate-drums"} <= set(again.ran)
+    assert "train-bass" in again.cached
+
+
 def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
     run(songs)
     run(songs, "stems.drums.training.steps=8")
@@ -133,9 +155,9 @@ def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = shlex.split(ui_command(Workspace(root=workspace)))
-    assert command[0] == "mlflow"
+    assert command[:2] == ["MLFLOW_DISABLE_TELEMETRY=true", "mlflow"]
     server = subprocess.Popen(
-        [sys.executable, "-m", *command, "--port", str(port), "--workers", "1"],
+        [sys.executable, "-m", *command[1:], "--port", str(port), "--workers", "1"],
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # of judges of language models
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -147,7 +169,7 @@ def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
         found = post(f"{base}/api/2.0/mlflow/runs/search", {"experiment_ids": ["1"]})
         assert len(found["runs"]) == 6
         assert "<html" in get(f"{base}/").decode().lower()
-        drums = next(run for run in found["runs"] if run["info"]["run_name"] == "drums")
+        drums = next(run for run in found["runs"] if run["info"]["run_name"].startswith("drums"))
         sound = get(f"{base}/get-artifact?path=take/take.wav&run_uuid={drums['info']['run_id']}")
         assert sound[:4] == b"RIFF"
     finally:

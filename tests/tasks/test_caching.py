@@ -47,6 +47,7 @@ def test_name_version_and_digest_are_content(other):
 
 def test_settings_of_where_and_how_often_are_no_content():
     assert describe(TrainingConfig(checkpoint_seconds=1, device="cuda")) == describe(TrainingConfig())
+    assert describe(TrainingConfig(nodes=2, meeting="a:1")) == describe(TrainingConfig())
     assert describe(SeparationConfig(repo=Path("/x"), jobs=3)) == describe(SeparationConfig())
     assert describe(TrainingConfig(steps=3)) != describe(TrainingConfig())
 

@@ -1,5 +1,6 @@
 """Work apart: what a worker does to itself it does to no other call, and none outlives its parent."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from tasks import pool
 from tasks.pool import run_apart
 from wavenet.data.shards.format import read_manifest
-from wavenet.errors import AudioDecodeError, ShardFormatError
+from wavenet.errors import AudioDecodeError, ConfigError, ShardFormatError
 
 WORKERS = 2
 CRASHES = {
@@ -209,3 +210,9 @@ def test_no_worker_outlives_its_parent(parent, end):
         process.stdin.close()
     process.wait(30)
     assert wait_until(lambda: not any(map(is_alive, pids)))
+
+
+def test_a_worker_that_may_start_no_processes_says_what_to_set(monkeypatch):
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(ConfigError, match="DASK_DISTRIBUTED__WORKER__DAEMON=False"):
+        run(os.getpid)

@@ -1,6 +1,7 @@
 """A training in a process of its own ends with whoever wanted it, and goes on from where it was."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -186,6 +187,31 @@ def test_two_torchruns_started_by_hand_without_a_terminal_train_one_model(job):
     assert sum('"kind":"row"' in line for line in told[0]) > 60
     assert told[1] == ['{"kind":"done"}']
     assert (job.folder / "trained" / "result.json").is_file()
+
+
+def test_a_task_leads_a_training_of_two_machines_and_says_what_to_start_on_the_other(job):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    training = job.config.training.model_copy(update={"nodes": 2, "meeting": meeting})
+    job = job.model_copy(update={"config": job.config.model_copy(update={"training": training})})
+    others = []
+
+    class Helper(Listener):
+        def tell(self, message):
+            if message.startswith("start on machine 1: python "):
+                command = [sys.executable, *shlex.split(message)[5:]]
+                others.append(
+                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+                )
+
+    listener = Helper()
+    folder, result = run_session(job, [listener])
+    (other,) = others
+    assert other.communicate(timeout=120)[0].splitlines() == ['{"kind":"done"}']
+    assert result.steps == 60
+    assert [row[STEP] for row in listener.rows if TRAIN_BITS in row] == list(range(1, 61))
+    assert load_model(folder)[1].stem == "drums"
 
 
 def test_more_processes_than_windows_are_refused_with_the_reason(job):

@@ -300,3 +300,22 @@ def test_a_segment_is_twice_the_longest_receptive_field_if_it_is_not_configured(
 def test_a_segment_of_a_tiny_model_is_a_quarter_of_a_second():
     config = load_config([], ["model.dilation_cycle=2", "model.num_cycles=1"])
     assert config.segment_length == 4000
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("orchestration.runner=spark", "orchestration.runner: Input should be 'threads', 'dask' or 'ray'"),
+        ("orchestration.address=tcp://a:1", "address names a cluster, and runner is threads"),
+        ("training.nodes=2", "nodes is 2, and meeting names no HOST:PORT"),
+        ("training.meeting=nowhere", "training.meeting: String should match pattern"),
+    ],
+)
+def test_what_cannot_run_is_refused_on_loading(override, told):
+    assert told in error_of(override)
+
+
+def test_nodes_count_in_the_least_batch():
+    asked = ["training.nodes=2", "training.processes=3", "training.meeting=a:29500"]
+    assert "too few for 6 processes" in error_of(*asked)
+    assert load_config([], [*asked, "training.batch_size=6"]).training.nodes == 2

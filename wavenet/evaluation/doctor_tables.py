@@ -40,6 +40,21 @@ def doctor_table(report: DoctorReport) -> list[Table]:
     return [table for table in [*tables, *_floor_tables(report)] if table[2] or table is tables[0]]
 
 
+def list_files(report: DoctorReport, most: int) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a list of all files one by one, those to look at first; of very many the first."""
+    files = [*_find_doubtful(report.files), *_find_clean(report.files)]
+    head = ["File", "Verdict", "Length", "Peak", "LUFS", "Clip", "Silent", "Why"]
+    rows = []
+    for file in files[:most]:
+        _, length, _, _, peak, loudness, clip, silent, _ = _measures_row(file)
+        _, use, why = _verdict_row([file])
+        length = UNKNOWN if file.seconds is None else length
+        rows.append([file.name, use, length, peak, loudness, clip, silent, why])
+    if len(files) > most:
+        rows.append([f"and {len(files) - most:,} more, in the report", *[""] * (len(head) - 1)])
+    return head, rows
+
+
 @dataclass(frozen=True)
 class NearPair:
     """Two recordings that are nearly the same, once."""

@@ -15,27 +15,31 @@ from numpy.typing import NDArray
 from wavenet.compiled import FUSED, compile_loop, sigmoid, tanh
 
 Factors = NDArray[np.float32]
+Sums = NDArray[np.float32]
 Rows = NDArray[Any]
 ONE = np.float32(1)
 HALF_BITS, BELOW_HALF, LAST = np.int32(16), np.int32(0x7FFF), np.int32(1)
 
 
 @compile_loop(FUSED)
-def squash_and_multiply(gates: Rows, factors: Factors, activated: Rows) -> None:
+def squash_and_multiply(gates: Rows, bias: Sums, factors: Factors, activated: Rows) -> None:
     """`gates.open_gates`. factors: (batch, width), of window r % batch."""
     width = activated.shape[1]
     for r in range(len(gates)):
         window = r % len(factors)
         for i in range(width):
-            filtered, gate = tanh(_widen(gates[r, i])), sigmoid(_widen(gates[r, width + i]))
+            filtered = tanh(_widen(gates[r, i]) + bias[i])
+            gate = sigmoid(_widen(gates[r, width + i]) + bias[width + i])
             gates[r, i], gates[r, width + i] = _rounded(filtered, gates), _rounded(gate, gates)
             activated[r, i] = _rounded(filtered * gate * factors[window, i], activated)
 
 
 @compile_loop(FUSED)
-def differentiate(gates: Rows, factors: Factors, d_activated: Rows, activated: Rows, d_gates: Rows) -> None:
-    """`gates.close_gates`."""
-    width = activated.shape[1]
+def differentiate(
+    gates: Rows, factors: Factors, d_activated: Rows, activated: Rows, d_gates: Rows, d_bias: Sums
+) -> None:
+    """`gates.close_gates`. Sums are of these rows first, since few numbers added up lose fewer digits."""
+    width, sums = activated.shape[1], np.zeros_like(d_bias)
     for r in range(len(gates)):
         window = r % len(factors)
         for i in range(width):
@@ -45,6 +49,10 @@ def differentiate(gates: Rows, factors: Factors, d_activated: Rows, activated: R
             activated[r, i] = _rounded(product * factor, activated)
             d_gates[r, i] = _rounded(slope * (gate - product * filtered), d_gates)
             d_gates[r, width + i] = _rounded(slope * product * (ONE - gate), d_gates)
+        for i in range(2 * width):
+            sums[i] += _widen(d_gates[r, i])
+    for i in range(2 * width):
+        d_bias[i] += sums[i]
 
 
 def _widen(stored):  # type: ignore[no-untyped-def]

@@ -11,34 +11,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def open_gates(gates: Tensor, mask: Tensor | None, activated: Tensor) -> None:
-    """Squash gates in place, tanh left and sigmoid right, and fill activated with their product.
+def open_gates(gates: Tensor, bias: Tensor, mask: Tensor | None, activated: Tensor) -> None:
+    """Add the bias to gates, squash them, tanh left and sigmoid right, and fill activated with the product.
 
-    gates: (rows, 2 * width); activated: (rows, width). mask: (batch, width), rows in turn are of windows in
-    turn: what each window hears of a channel.
+    gates: (rows, 2 * width); bias: (2 * width,), of any float type; activated: (rows, width). mask: (batch,
+    width), rows in turn are of windows in turn: what each window hears of a channel.
     """
     if _compiled(gates):
         from wavenet.model.gate_loops import squash_and_multiply
 
-        squash_and_multiply(_values(gates), _factors(mask, activated), _values(activated))
+        factors = _factors(mask, activated)
+        squash_and_multiply(_values(gates), bias.float().numpy(), factors, _values(activated))
         return
-    filtered, gate = gates.chunk(2, dim=1)
+    filtered, gate = gates.add_(bias).chunk(2, dim=1)
     torch.mul(torch.tanh_(filtered), torch.sigmoid_(gate), out=activated)
     _apply(mask, activated)
 
 
 def close_gates(
-    gates: Tensor, mask: Tensor | None, d_activated: Tensor, activated: Tensor, d_gates: Tensor
+    gates: Tensor,
+    mask: Tensor | None,
+    d_activated: Tensor,
+    activated: Tensor,
+    d_gates: Tensor,
+    d_bias: Tensor,
 ) -> None:
     """From the gradient of what came out to that of what went in, and what came out once more.
 
     gates: (rows, 2 * width) as `open_gates` left them. d_activated: (rows, width). Fills activated, (rows,
-    width), and d_gates, (rows, 2 * width); d_activated is overwritten.
+    width), and d_gates, (rows, 2 * width), whose sum is added to d_bias, (2 * width,) float32; d_activated is
+    overwritten.
     """
     if _compiled(gates):
         from wavenet.model.gate_loops import differentiate
 
-        factors, rest = _factors(mask, activated), map(_values, (d_activated, activated, d_gates))
+        factors, rest = _factors(mask, activated), map(_values, (d_activated, activated, d_gates, d_bias))
         differentiate(_values(gates), factors, *rest)
         return
     filtered, gate = gates.chunk(2, dim=1)
@@ -47,6 +54,7 @@ def close_gates(
     d_filtered, d_gate = d_gates.chunk(2, dim=1)
     torch.mul(d_activated, torch.addcmul(gate, activated, filtered, value=-1), out=d_filtered)
     torch.mul(d_activated, torch.addcmul(activated, activated, gate, value=-1), out=d_gate)
+    d_bias += d_gates.sum(0, dtype=torch.float32)
     _apply(mask, activated)
 
 
@@ -60,7 +68,7 @@ def _values(rows: Tensor) -> NDArray:
 
 
 def _factors(mask: Tensor | None, activated: Tensor) -> NDArray[np.float32]:
-    return (torch.ones(1, activated.shape[1]) if mask is None else mask.float()).numpy()
+    return np.ones((1, activated.shape[1]), np.float32) if mask is None else mask.float().numpy()
 
 
 def _apply(mask: Tensor | None, activated: Tensor) -> None:

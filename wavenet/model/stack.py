@@ -6,7 +6,8 @@ convolution is one matrix product a tap over a contiguous slice, and nothing is 
 - All layers' rows end at the same last sample; what lies outside the scored samples' cone has no rows.
 - Rows are taken some at a time, so that what one product makes is still in the processor's cache when the
   next takes it, there and back.
-- Kept for the backward are each layer's input and its open gates; all else is made again on the way.
+- Kept for the backward are each layer's input and its open gates; all else is made again on the way. Where
+  there will be none, nothing is kept.
 - The gradient of the residual stream is one buffer, added to in place from the last layer to the first.
 
 Knows nothing of embeddings, heads or losses. The invariant: outputs and gradients are those of
@@ -22,10 +23,7 @@ import torch
 from torch import Tensor
 
 from wavenet.model.gates import close_gates, open_gates
-
-CACHED_VALUES = 1 << 19
-"""Gates worked on at a time, 2 MB in float32: they and what is made of them stay in a processor's last cache,
-and a call's fixed cost is spread over enough of them. What a core's own cache holds was slower by a tenth."""
+from wavenet.model.rows import Rows, count_cached_rows
 
 
 class StackWeights(NamedTuple):
@@ -49,43 +47,6 @@ class StackShape:
     concat: bool
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Some consecutive output rows of a layer, and what belongs to them in other matrices."""
-
-    start: int
-    end: int
-    num_outputs: int  # rows of all the layer's outputs
-    shift: int  # rows from one tap to the next
-    taps: int
-    num_scored: int
-
-    def __len__(self) -> int:
-        return self.end - self.start
-
-    def tap(self, inputs: Tensor, tap: int) -> Tensor:
-        """What one tap reads of the layer's inputs."""
-        return inputs[self.start + tap * self.shift : self.end + tap * self.shift]
-
-    def newest(self, inputs: Tensor) -> Tensor:
-        return self.tap(inputs, self.taps - 1)
-
-    def at_end(self, values: Tensor) -> Tensor:
-        """Of something that has a row a sample of the window, from its end."""
-        before = len(values) - self.num_outputs
-        return values[before + self.start : before + self.end]
-
-    @property
-    def unscored(self) -> int:
-        """How many of these rows lie before the scored ones."""
-        return min(len(self), max(0, self.num_outputs - self.num_scored - self.start))
-
-    def scored(self, skips: Tensor) -> Tensor:
-        """Of something that has a row a scored sample: those among these rows."""
-        before = self.num_outputs - self.num_scored
-        return skips[max(0, self.start - before) : max(0, self.end - before)]
-
-
 def run_stack(
     x: Tensor,
     weights: StackWeights,
@@ -100,25 +61,26 @@ def run_stack(
     frame of each row. masks: (layers, batch, gate). All float32 or all bfloat16. Returns (num_scored, skip)
     or, side by side, (num_scored, layers * skip).
     """
-    return _Stack.apply(x, *weights, told, shape, index, masks)
+    return _Stack.apply(x, *weights, told, shape, index, masks, torch.is_grad_enabled())
 
 
 class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
-        weights, (told, shape, index, masks) = StackWeights(*arguments[:4]), arguments[4:]
+        weights, (told, shape, index, masks, learns) = StackWeights(*arguments[:4]), arguments[4:]
         layers, width = len(shape.dilations), weights.skip.shape[2]
         skips = x.new_zeros(shape.num_scored, width * (layers if shape.concat else 1))
         counts = _count_outputs(len(x), weights, shape)
-        streams = x.new_empty(sum(counts[:-1]), x.shape[1])
-        gates = x.new_empty(sum(counts), weights.dilated.shape[3])
-        inputs, opened = _each_layers(counts, x, streams, gates)
+        streams = x.new_empty(sum(counts[:-1]) if learns else 2 * counts[0], x.shape[1])
+        gates = x.new_empty(sum(counts) if learns else counts[0], weights.dilated.shape[3])
+        inputs, opened = (_each_layers if learns else _each_layers_in_turn)(counts, x, streams, gates)
         for i in range(layers):
             mine = skips[:, i * width : (i + 1) * width] if shape.concat else skips
             outputs = inputs[i + 1] if i + 1 < layers else None
             _run_layer(i, inputs[i], weights, shape, told, index, masks, mine, opened[i], outputs)
-        ctx.save_for_backward(*weights, told, index, masks, x, streams, gates)
-        ctx.shape = shape
+        if learns:
+            ctx.save_for_backward(*weights, told, index, masks, x, streams, gates)
+            ctx.shape = shape
         return skips
 
     @staticmethod
@@ -136,7 +98,7 @@ class _Stack(torch.autograd.Function):
             _return_through_layer(
                 i, inputs[i], opened[i], weights, shape, index, masks, mine, d_stream, d_weights, d_told
             )
-        return d_stream, *d_weights, d_told, None, None, None
+        return d_stream, *d_weights, d_told, None, None, None, None
 
 
 def _run_layer(
@@ -157,12 +119,12 @@ def _run_layer(
     room = x.new_empty(step, width)
     for rows in _chunks(len(gates), step, i, weights, shape):
         z, activated = gates[rows.start : rows.end], room[: len(rows)]
-        torch.addmm(weights.dilated_bias[i], rows.newest(x), weights.dilated[i, -1], out=z)
+        torch.mm(rows.newest(x), weights.dilated[i, -1], out=z)
         for tap in range(rows.taps - 1):
             z.addmm_(rows.tap(x, tap), weights.dilated[i, tap])
         if told is not None and index is not None:
             z.add_(told[i].index_select(0, rows.at_end(index)))
-        open_gates(z, None if masks is None else masks[i], activated)
+        open_gates(z, weights.dilated_bias[i], None if masks is None else masks[i], activated)
         if outputs is not None:
             torch.addmm(rows.newest(x), activated, weights.residual[i], out=outputs[rows.start : rows.end])
         rows.scored(skips).addmm_(activated[rows.unscored :], weights.skip[i])
@@ -191,6 +153,7 @@ def _return_through_layer(
     d_x = d_stream[len(d_stream) - len(x) :]
     step = _chunk_rows(shape, width, len(gates), x)
     room = [x.new_empty(step, columns) for columns in (width, width, 2 * width)]
+    d_bias = x.new_zeros(2 * width, dtype=torch.float32)
     for rows in _chunks(len(gates), step, i, weights, shape):
         activated, d_activated, dz = (buffer[: len(rows)] for buffer in room)
         d_out, said, d_said = rows.newest(d_x), slice(rows.unscored, None), rows.scored(d_skips)
@@ -200,16 +163,16 @@ def _return_through_layer(
             torch.mm(d_out, weights.residual[i].t(), out=d_activated)
         d_activated[said].addmm_(d_said, weights.skip[i].t())
         mask = None if masks is None else masks[i]
-        close_gates(gates[rows.start : rows.end], mask, d_activated, activated, dz)
+        close_gates(gates[rows.start : rows.end], mask, d_activated, activated, dz, d_bias)
         d_weights.skip[i].addmm_(activated[said].t(), d_said)
         if not last:
             d_weights.residual[i].addmm_(activated.t(), d_out)
-        d_weights.dilated_bias[i] += dz.sum(0)
         if d_told is not None and index is not None:
             d_told[i].index_add_(0, rows.at_end(index), dz)
         for tap in range(rows.taps):
             d_weights.dilated[i, tap].addmm_(rows.tap(x, tap).t(), dz)
             rows.tap(d_x, tap).addmm_(dz, weights.dilated[i, tap].t())
+    d_weights.dilated_bias[i] = d_bias
 
 
 def _count_outputs(num_rows: int, weights: StackWeights, shape: StackShape) -> list[int]:
@@ -226,6 +189,16 @@ def _each_layers(
     return [x, *streams.split(counts[:-1])], gates.split(counts)
 
 
+def _each_layers_in_turn(
+    counts: list[int], x: Tensor, streams: Tensor, gates: Tensor
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """As `_each_layers` where nothing is kept: a layer's gates lie where those of the one before did, and of
+    two streams one is read and one filled."""
+    halves = streams.split(counts[0])
+    inputs = [x, *(halves[i % 2][:count] for i, count in enumerate(counts[:-1]))]
+    return inputs, [gates[:count] for count in counts]
+
+
 def _chunks(num_outputs: int, step: int, i: int, weights: StackWeights, shape: StackShape) -> Iterator[Rows]:
     taps = weights.dilated.shape[1]
     for start in range(0, num_outputs, step):
@@ -237,4 +210,4 @@ def _chunk_rows(shape: StackShape, width: int, num_outputs: int, x: Tensor) -> i
     """Rows worked on at a time: whole samples of all windows; all there are where there is no such cache."""
     if x.device.type != "cpu":
         return num_outputs
-    return shape.batch * max(1, CACHED_VALUES // (2 * width * shape.batch))
+    return min(num_outputs, shape.batch * max(1, count_cached_rows(2 * width, x) // shape.batch))

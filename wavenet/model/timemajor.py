@@ -1,4 +1,4 @@
-"""The same network, several times faster to train: `stack` for its layers, plain products around it.
+"""The same network, several times faster to train: its weights as `stack` and `head` take them.
 
 Knows nothing of optimisers or files. The invariant: outputs and gradients are those of `WaveNet.forward`.
 """
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wavenet.model.conditioning import Condition
+from wavenet.model.head import HeadWeights
 from wavenet.model.stack import StackShape, StackWeights, run_stack
 from wavenet.model.wavenet import WaveNet
 
@@ -24,6 +25,17 @@ def forward_rows(
     Arguments as for `WaveNet.forward`; dtype: of products and of what is kept for the backward, float32 or
     bfloat16. Row t * batch + b is `model(...)[b, :, t]`, in dtype.
     """
+    return _head(head_weights(model, dtype), skip_rows(model, codes, condition, masks, dtype))
+
+
+def skip_rows(
+    model: WaveNet,
+    codes: Tensor,
+    condition: Condition | None = None,
+    masks: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """What goes into the head, without its biases, in rows as of `forward_rows`: (rows, skip_width)."""
     batch, time = codes.shape
     x = F.embedding(codes.t().flatten(), model.input.table()).to(dtype)
     weights = StackWeights(*(weight.to(dtype) for weight in _stack_weights(model)))
@@ -33,8 +45,16 @@ def forward_rows(
     )  # fmt: skip
     told, index = _tell(model, codes, condition, dtype)
     mask_rows = None if masks is None else masks.transpose(0, 1).contiguous().to(dtype)
-    skips = run_stack(x, weights, shape, told, index, mask_rows)
-    return _head(model, _with_skip_biases(model, skips))
+    return run_stack(x, weights, shape, told, index, mask_rows)
+
+
+def head_weights(model: WaveNet, dtype: torch.dtype) -> HeadWeights:
+    """Weights as the head takes them, in dtype, by differentiable steps."""
+    hidden, logits = model.head.hidden, model.head.logits
+    biases = (_skip_bias(model), hidden.bias, logits.bias)
+    skip_bias, hidden_bias, logits_bias = (bias if bias is None else bias.to(dtype) for bias in biases)
+    into_hidden, into_logits = (layer.weight[:, :, 0].t().to(dtype) for layer in (hidden, logits))
+    return HeadWeights(skip_bias, into_hidden, hidden_bias, into_logits, logits_bias)
 
 
 def _stack_weights(model: WaveNet) -> StackWeights:
@@ -77,21 +97,21 @@ def _tell(
     return told, (index + windows[:, None] * encoded.shape[2]).t().flatten()
 
 
-def _with_skip_biases(model: WaveNet, skips: Tensor) -> Tensor:
+def _skip_bias(model: WaveNet) -> Tensor | None:
     if not model.config.bias:
-        return skips
+        return None
     biases = torch.stack([_bias(layer.skip) for layer in model.layers])
     if model.config.skip == "concat":
-        return skips.add_(biases.flatten().to(skips.dtype))
+        return biases.flatten()
     # no sum(0): its gradient is one row of memory for all layers, which what adds to it or clips it changes
     # as many times as there are layers
-    return skips.add_(biases.cumsum(0)[-1].to(skips.dtype))
+    return biases.cumsum(0)[-1]
 
 
-def _head(model: WaveNet, x: Tensor) -> Tensor:
-    """Logits of skips, which are overwritten: of all matrices these are the largest."""
-    for layer in (model.head.hidden, model.head.logits):
-        weight = layer.weight[:, :, 0].t().to(x.dtype)
+def _head(weights: HeadWeights, skips: Tensor) -> Tensor:
+    """Logits, or what else the last layer says, of skips, which are overwritten: they are large."""
+    x = skips if weights.skip_bias is None else skips.add_(weights.skip_bias)
+    for weight, bias in ((weights.hidden, weights.hidden_bias), (weights.logits, weights.logits_bias)):
         x = F.relu_(x)
-        x = x @ weight if layer.bias is None else torch.addmm(layer.bias.to(x.dtype), x, weight)
+        x = x @ weight if bias is None else torch.addmm(bias, x, weight)
     return x

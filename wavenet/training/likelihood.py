@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from wavenet.model.head import mean_softmax_nats
 from wavenet.model.outputs import negative_log_likelihood
-from wavenet.model.timemajor import forward_rows
+from wavenet.model.timemajor import forward_rows, head_weights, skip_rows
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.ranks import ALONE, Ranks
 from wavenet.training.windows import Windows
@@ -26,8 +27,11 @@ def fast_loss(
     model: WaveNet, windows: Windows, masks: Tensor | None = None, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """`plain_loss` by the time-major twin; dtype: of its products, float32 or bfloat16."""
-    rows = forward_rows(model, windows.codes[:, :-1], windows.condition, masks, dtype)
-    return _mean_nats(model, rows.float(), windows.codes[:, model.receptive_field :].t().flatten())
+    fed = (model, windows.codes[:, :-1], windows.condition, masks, dtype)
+    targets = windows.codes[:, model.receptive_field :].t().flatten()
+    if model.config.output == "softmax":
+        return mean_softmax_nats(skip_rows(*fed), targets, head_weights(model, dtype))
+    return _mean_nats(model, forward_rows(*fed).float(), targets)
 
 
 def _mean_nats(model: WaveNet, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from wavenet.data.dataset import check_compatible
 from wavenet.data.shards.format import read_manifest
 from wavenet.errors import TrainingDivergedError, TrainingStoppedError
 from wavenet.model.wavenet import WaveNet, create_model
+from wavenet.training import CHECKPOINTS
 from wavenet.training.checkpoint import Learner, copy_weights, load_checkpoint, save_checkpoint
 from wavenet.training.diagnosis import explain_divergence, explain_start, explain_stay
 from wavenet.training.learner import choose_loss, take_step
@@ -45,8 +46,6 @@ from wavenet.training.ranks import ALONE, Ranks
 from wavenet.training.schedule import learning_rate_at
 from wavenet.training.transfer import Transfer, load_into
 from wavenet.training.windows import HeldoutWindows, TrainingWindows, Windows, condition_form
-
-CHECKPOINTS = "checkpoints"
 
 Listener = Callable[[int, WaveNet], None]
 """Is given the network, in evaluation mode, every `sample_every` steps; must leave it as it was."""

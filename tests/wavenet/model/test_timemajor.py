@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.wavenet.model.variants import VARIANTS, Windows, make_variant, make_windows
-from wavenet.model import stack
+from wavenet.model import rows as pieces
 from wavenet.model.gates import close_gates, open_gates
 from wavenet.model.outputs import negative_log_likelihood
 from wavenet.model.timemajor import forward_rows
@@ -68,7 +68,7 @@ def test_gradients_do_not_depend_on_how_many_rows_are_taken_at_a_time(monkeypatc
     model = make_variant("all at once")
     windows = make_windows(model)
     expected = gradients_of(model, fast_loss(model, windows))
-    monkeypatch.setattr(stack, "CACHED_VALUES", rows * 2 * model.config.gate_channels)
+    monkeypatch.setattr(pieces, "CACHED_BYTES", rows * 2 * model.config.gate_channels * 4)
     for name, gradient in gradients_of(model, fast_loss(model, windows)).items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-6)
 
@@ -90,15 +90,16 @@ def test_compiled_gates_equal_the_torch_lines(monkeypatch, mask, dtype, toleranc
     generator = torch.Generator().manual_seed(1)
     before, slope = 4 * torch.randn(10, 6, generator=generator), torch.randn(10, 3, generator=generator)
     before, slope, mask = before.to(dtype), slope.to(dtype), None if mask is None else mask.to(dtype)
+    bias = torch.randn(6, generator=generator)
     results = []
     for compiled in (True, False):
         monkeypatch.setattr("wavenet.model.gates._compiled", lambda gates, compiled=compiled: compiled)
         gates, activated, again = before.clone(), torch.empty_like(slope), torch.empty_like(slope)
-        d_gates = torch.empty_like(before)
-        open_gates(gates, mask, activated)
-        close_gates(gates, mask, slope.clone(), again, d_gates)
+        d_gates, d_bias = torch.empty_like(before), torch.ones(6)
+        open_gates(gates, bias, mask, activated)
+        close_gates(gates, mask, slope.clone(), again, d_gates, d_bias)
         torch.testing.assert_close(again, activated, rtol=0, atol=tolerance)
-        results.append((gates, activated, d_gates))
+        results.append((gates, activated, d_gates, d_bias))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=tolerance)
 

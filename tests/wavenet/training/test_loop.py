@@ -30,7 +30,7 @@ from wavenet.training.metrics import (
     read_metrics,
 )
 from wavenet.training.precision import choose_device
-from wavenet.training.schedule import learning_rate_at
+from wavenet.training.schedule import LEAST_GAIN, learning_rate_at
 
 INTERRUPTED_AFTER = (1, 5, 7, 8, 16, 23)
 
@@ -204,8 +204,12 @@ def test_training_stops_where_held_out_audio_gains_no_more_and_keeps_the_best_we
     trained = train_model(shard_folder, tmp_path, restless)
     looks = [row[HELDOUT_BITS] for row in read_metrics(tmp_path / METRICS) if HELDOUT_BITS in row]
     assert trained.steps < 400
-    assert len(looks) - 1 - int(np.argmin(looks)) == 3
-    assert trained.heldout_bits == pytest.approx(min(looks), rel=1e-5)  # all windows are looked at
+    gained, best = 0, looks[0]
+    for look, bits in enumerate(looks):
+        if bits < best - LEAST_GAIN:  # the least of all may be lower by less
+            gained, best = look, bits
+    assert len(looks) - 1 - gained == 3
+    assert trained.heldout_bits == pytest.approx(best, rel=1e-5)  # all windows are looked at
 
 
 def test_a_resume_between_two_lines_of_metrics_keeps_their_mean(shard_folder, config, tmp_path):

@@ -1,0 +1,330 @@
+"""What MLflow is told of a run, sooner or later: by a real store, by a real server that is killed."""
+
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks.tracking import EXPERIMENT, metrics_mirror, prefect_tags, sync_outboxes
+from tasks.tracking.entries import Metrics, Params, Text
+from tasks.tracking.outbox import OUTBOX, Outbox, folders_of, new_outboxes
+from tasks.tracking.system import SystemSampler
+from tests.mlflow_server import MlflowServer
+from tests.small_training import shard_folder
+from tests.tracked_runs import Band
+from wavenet.config import load_config
+
+__all__ = ["shard_folder"]
+CURVE = "train/bits_per_sample"
+
+
+@pytest.fixture
+def place(place, mlflow_database):
+    place.root.mkdir()
+    shutil.copy(mlflow_database, place.root / "mlflow.db")
+    return place
+
+
+@pytest.fixture
+def band(place, shard_folder):
+    return Band(place, shard_folder)
+
+
+@pytest.fixture
+def client(place):
+    return MlflowClient(tracking_uri=f"sqlite:///{place.root}/mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def started_server(tmp_path_factory):
+    """Starting one takes seconds; who kills it starts it again."""
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(started_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", started_server.url)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    yield started_server
+    if started_server.process is None:
+        started_server.start()
+
+
+def runs_of(client):
+    """Parents and children, the newest first."""
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    runs = client.search_runs([experiment], order_by=["attributes.start_time DESC"])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    return [run for run in runs if run not in children], children
+
+
+def steps_of(client, run, name=CURVE):
+    return [metric.step for metric in client.get_metric_history(run.info.run_id, name)]
+
+
+def test_runs_are_named_by_what_distinguishes_them_and_described(band, client):
+    band.run(
+        "training.steps=8", "stems.drums.training.seed=2", "stems.bass.training.seed=3", "mix.clip_mode=none"
+    )
+    (parent,), (child,) = runs_of(client)
+    assert parent.info.run_name == "songs tiny (steps=8, drums.seed=2, bass.seed=3 and 1 more)"
+    assert child.info.run_name == "drums, steps=8, seed=2 (songs tiny)"
+    assert "3.000 bits per sample" in child.data.tags["mlflow.note.content"]
+    assert "-14%" in child.data.tags["mlflow.note.content"]
+    assert "Trained in 1:01" in child.data.tags["mlflow.note.content"]
+    assert child.data.tags["stem"] == "drums"
+    assert child.data.params["data.sample_rate"] == "2000"
+    (dataset,) = [item.dataset for item in child.inputs.dataset_inputs]
+    assert dataset.digest == band.shards.digest
+    assert {run.info.status for run in (parent, child)} == {"FINISHED"}
+    assert folders_of(band.place) == []
+
+
+def test_a_stem_links_to_prefect(band, client):
+    config = load_config([]).for_stem("drums")
+    with band.tracked() as tracker:
+        tracker.start_stem(band.place, "drums", config, band.shards, prefect_tags("flow_run", "f-1"))
+        tracker.tag_stem("drums", prefect_tags("task_run", "t-1", "http://127.0.0.1:4200/runs/task-run/t-1"))
+        tracker.log_training(band.place, "drums", band.model(1, 3.0), band.beside, False)
+        run_id = tracker.run_id("drums")
+    _, (child,) = runs_of(client)
+    assert child.info.run_id == run_id
+    assert child.data.tags["prefect.flow_run_id"] == "f-1"
+    assert child.data.tags["prefect.task_run_url"].endswith("/t-1")
+    assert "[task run in Prefect](http://127.0.0.1:4200" in child.data.tags["mlflow.note.content"]
+
+
+def test_long_params_and_lists_and_many_of_them_break_nothing(band, client):
+    long = {f"stems.drums.model.key{number}": number for number in range(150)}
+    names = [f"weight.{number}" for number in range(5000)]
+    with band.tracked() as tracker:
+        tracker._tell(tracker.parent, Params(values={}))
+        tracker.start(
+            {
+                **long,
+                "freeze": names,
+                "freeze2": [*names, "more"],
+                "short": ["a", "b"],
+                "ключ {}": 1,
+                "k" * 300: 2,
+            },
+            {},
+        )
+    (parent, *_), _ = runs_of(client)
+    params = parent.data.params
+    assert params["stems.drums.model.key149"] == "149"
+    assert params["short"] == "a, b"
+    assert params["freeze"] != params["freeze2"]
+    assert max(map(len, params.values())) <= 500
+    assert params["ключ __"] == "1"
+    assert max(map(len, params)) == 250
+
+
+def test_the_machine_is_looked_at_in_a_training_and_not_where_that_is_off(band, client):
+    band.run()
+    band.run(system_metrics=False, seed=2)
+    _, (without, with_it) = runs_of(client)
+    assert with_it.data.metrics["system/system_memory_usage_megabytes"] > 100
+    assert steps_of(client, with_it, "system/cpu_utilization_percentage") == [0]
+    assert not [name for name in without.data.metrics if name.startswith("system/")]
+
+
+def test_figures_of_cards_are_there_where_their_library_is(monkeypatch):
+    from mlflow.system_metrics.metrics import gpu_monitor
+
+    memory, rates = SimpleNamespace(used=4e9, total=8e9), SimpleNamespace(gpu=75)
+    library = SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetMemoryInfo=lambda card: memory,
+        nvmlDeviceGetUtilizationRates=lambda card: rates,
+        nvmlDeviceGetPowerUsage=lambda card: 100_000,
+        nvmlDeviceGetEnforcedPowerLimit=lambda card: 400_000,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    monkeypatch.setattr(gpu_monitor, "pynvml", library, raising=False)
+    seen = SystemSampler().sample()
+    assert (seen["system/gpu_0_utilization_percentage"], seen["system/gpu_0_memory_usage_percentage"]) == (
+        75,
+        50,
+    )
+    monkeypatch.setattr(library, "nvmlDeviceGetCount", lambda: 1 / 0)
+    assert not [name for name in SystemSampler().sample() if "gpu" in name]
+
+
+def test_looks_at_the_machine_come_by_the_clock_and_end_with_the_training(band, client):
+    config = load_config([]).for_stem("drums")
+    with band.tracked(system_seconds=1) as tracker:
+        tracked = tracker.start_stem(band.place, "drums", config, band.shards)
+        with metrics_mirror(band.place, tracked):
+            time.sleep(4.5)
+        seen = len(
+            steps_of(client, client.get_run(tracker.run_id("drums")), "system/cpu_utilization_percentage")
+        )
+        assert 2 <= seen <= 4
+        time.sleep(2.5)
+    _, (child,) = runs_of(client)
+    assert len(steps_of(client, child, "system/cpu_utilization_percentage")) == seen
+
+
+def test_a_report_never_waits_for_mlflow(band, monkeypatch):
+    monkeypatch.setattr("tasks.tracking.delivery.tell", lambda *_: time.sleep(1))
+    begin = time.monotonic()
+    lasted = []
+    band.run(meanwhile=lambda step: lasted.append(time.monotonic() - begin), steps=50)
+    assert max(b - a for a, b in itertools.pairwise(lasted)) < 0.5
+
+
+def test_metrics_are_complete_where_mlflow_is_killed_in_a_training_and_comes_back(band, server):
+    def meanwhile(step):
+        if step == 2:
+            server.kill()
+        if step == 4:
+            time.sleep(2.5)  # the courier has found nobody
+            server.start()
+
+    with pytest.warns(UserWarning, match="the run goes on"):
+        band.run(meanwhile=meanwhile, steps=5)
+    client = MlflowClient(server.url)
+    _, (child, *_) = runs_of(client)
+    assert steps_of(client, child) == [1, 2, 3, 4, 5]
+    assert child.info.status == "FINISHED"
+    assert folders_of(band.place) == []
+
+
+def test_what_comes_back_only_after_the_run_is_told_by_the_next_one_or_by_sync(band, server):
+    with pytest.warns(UserWarning, match="runs --sync"):
+        band.run(meanwhile=lambda step: server.kill() if step == 2 else None, steps=5, seed=7)
+    assert len(folders_of(band.place)) == 1
+    with pytest.warns(UserWarning, match="cannot be told"):
+        assert not sync_outboxes(band.place, print)
+    server.start()
+    lines = []
+    assert sync_outboxes(band.place, lines.append)
+    assert "all is told" in lines[0]
+    client = MlflowClient(server.url)
+    _, (child, *_) = runs_of(client)
+    assert steps_of(client, child) == [1, 2, 3, 4, 5]
+    assert (child.info.status, child.data.metrics["final/heldout_bits_per_sample"]) == ("FINISHED", 3.0)
+    assert child.info.end_time - child.info.start_time < 60_000
+    assert [
+        version.tags["stem"] for version in client.search_model_versions(f"run_id = '{child.info.run_id}'")
+    ]
+
+
+def test_an_mlflow_that_was_away_all_along_is_told_the_whole_run_later(band, server):
+    server.kill()
+    with pytest.warns(UserWarning, match="the run goes on"):
+        tracker = band.run("training.seed=77", seed=8)
+    assert (tracker.run_id(), tracker.url()) == (None, None)
+    server.start()
+    later = band.run("training.seed=78", seed=9)
+    assert later.url("drums").startswith(f"{server.url}/#/experiments/")
+    client = MlflowClient(server.url)
+    _, children = runs_of(client)
+    (missed,) = [child for child in children if child.data.params["training.seed"] == "77"]
+    assert steps_of(client, missed) == [1, 2, 3]
+    assert client.get_run(missed.data.tags["mlflow.parentRunId"]).info.status == "FINISHED"
+    assert folders_of(band.place) == []
+
+
+def test_what_is_told_twice_is_there_once(band, client):
+    config = load_config([]).for_stem("drums")
+    with band.tracked() as tracker:
+        tracked = tracker.start_stem(band.place, "drums", config, band.shards)
+        with metrics_mirror(band.place, tracked) as mirror:
+            mirror.report({"step": 1, CURVE: 5.0})
+        outbox = tracker.stems["drums"].outbox
+        outbox.mark(outbox.sent.model_copy(update={"position": 0, "run_id": None}))  # as if marks were lost
+        tracker.delivery.deliver()
+    _, (child,) = runs_of(client)
+    assert steps_of(client, child) == [1]
+
+
+def test_what_mlflow_refuses_holds_up_nothing(band, client):
+    with band.tracked() as tracker, pytest.warns(UserWarning, match="params is not taken"):
+        tracker._tell(
+            tracker.parent, Params(values={"ingest.sample_rate": "changed"}), Text(text="x", to="x.txt")
+        )
+    (parent,), _ = runs_of(client)
+    assert "x.txt" in {item.path for item in client.list_artifacts(parent.info.run_id)}
+
+
+def begin_and_die(band):
+    with band.tracked() as tracker:
+        config = load_config([]).for_stem("drums")
+        tracked = tracker.start_stem(band.place, "drums", config, band.shards)
+        with metrics_mirror(band.place, tracked) as mirror:
+            mirror.report({"step": 1, CURVE: 5.0})
+            outbox = tracker.stems["drums"].outbox
+            with outbox.path.open("ab") as stream:
+                stream.write(b'{"kind": "met')
+            os._exit(9)
+
+
+def test_a_run_whose_process_was_killed_is_ended_and_completed_by_the_next(band, client):
+    process = multiprocessing.get_context("spawn").Process(target=begin_and_die, args=(band,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 9
+    (parent,), _ = runs_of(client)
+    assert parent.info.status == "RUNNING"
+    band.run(seed=2)
+    parents, children = runs_of(client)
+    assert [run.info.status for run in parents] == ["FINISHED", "KILLED"]
+    assert [run.info.status for run in children] == ["FINISHED", "KILLED"]
+    assert steps_of(client, children[1]) == [1]
+    assert folders_of(band.place) == []
+
+
+def test_a_run_under_way_is_not_ended_by_another(band, client):
+    with band.tracked(name="slow"):
+        band.run()
+        running = client.search_runs(["1"], "attributes.status = 'RUNNING'")
+        assert [run.info.run_name for run in running] == ["slow"]
+
+
+def test_a_run_that_has_told_nothing_yet_is_let_be_and_one_that_never_will_is_removed(place):
+    with new_outboxes(place, "young", None) as folder:
+        sync_outboxes(place)
+        assert folder.exists()
+    sync_outboxes(place)
+    assert not folder.exists()
+
+
+def test_an_entry_after_a_torn_line_is_whole(tmp_path):
+    outbox = Outbox(tmp_path, "parent")
+    outbox.add(Text(text="one", to="one.txt"))
+    with outbox.path.open("ab") as stream:
+        stream.write(b'{"kind": "te')
+    outbox.add(Metrics(rows=[(1, 2, {"loss": float("nan")})]))
+    told = [entry for entry, _ in outbox.unsent()]
+    assert told[0] == Text(text="one", to="one.txt")
+    assert str(told[1].rows[0][2]["loss"]) == "nan"
+    assert len(told) == 2
+
+
+def test_a_moved_workspace_tells_its_own_store_where_it_is_now(band, client, monkeypatch, tmp_path):
+    monkeypatch.setattr("tasks.tracking.pipeline.Delivery.deliver", lambda *_, **__: False)
+    band.run()
+    monkeypatch.undo()
+    moved = tmp_path / "moved"
+    band.place.root.rename(moved)
+    assert sync_outboxes(type(band.place)(root=moved))
+    assert not list((moved / OUTBOX).iterdir())
+    client = MlflowClient(tracking_uri=f"sqlite:///{moved}/mlflow.db")
+    _, (child,) = runs_of(client)
+    assert steps_of(client, child) == [1, 2, 3]
+    assert json.loads((moved / "store/models/drums-1" / "config.json").read_text())["stem"] == "drums"
