@@ -35,8 +35,12 @@ class Content:
     description: str
 
 
+class NotYetError(Exception):
+    """What is to be shown is not known yet: ask again a little later."""
+
+
 Make = Callable[[], Content | None]
-"""Makes what is shown, in another thread; None where there is nothing new to show."""
+"""Makes what is shown, in another thread; None where there is nothing new to show. May raise NotYetError."""
 
 
 class Artifact:
@@ -148,6 +152,10 @@ class Board:
     def _make(self, artifact: Artifact, make: Make | None) -> Content | None:
         try:
             return make() if make else None
+        except NotYetError:
+            with self.changed:
+                artifact.waiting = artifact.waiting or (None if self.closing else make)
+            return None
         except Exception as error:  # a picture is never worth a run
             self._remark(f"{artifact.key} cannot be shown ({error!r}); the run goes on")
             return None

@@ -5,7 +5,7 @@ The invariant: where one of them cannot be reached, the other goes on without th
 
 from functools import partial
 
-from tasks.artifact_board import Content
+from tasks.artifact_board import Content, NotYetError
 from tasks.artifact_words import code, escape, link
 from tasks.artifacts import artifact_key, run_artifact, run_ids
 from tasks.tracking import RunPage, TrackedStem, find_page, prefect_tags, run_of, tag_run
@@ -24,16 +24,19 @@ def link_runs(workspace: Workspace, stem: str, tracked: TrackedStem | None) -> N
 
 
 def _link(workspace: Workspace, stem: str, tracked: TrackedStem) -> Content | None:
-    page = find_page(workspace, run_of(workspace, tracked))
+    run_id = run_of(workspace, tracked)
+    if run_id is None:
+        raise NotYetError
+    page = find_page(workspace, run_id)
     if page is None:
         return None
-    told = f"The MLflow run of {escape(stem)} {describe_start(page)}"
+    told = f"{escape(stem)} in MLflow{describe_start(page)}"
     return Content(link(f"{stem} in MLflow", page.url), told)
 
 
 def describe_start(page: RunPage) -> str:
     """What has to be done before a page is seen, as markdown; nothing with a server."""
-    return f"once MLflow's UI is up:\n\n{code(page.command)}" if page.command else ""
+    return f", once its UI is up:\n\n{code(page.command)}" if page.command else ""
 
 
 def own_tags() -> dict[str, str]:

@@ -107,4 +107,4 @@ def describe_places(output: Output, page: RunPage | None) -> list[str]:
     if page is None:
         return lines
     report = link("the listening page", f"{page.url}/artifacts/{output.report.name}")
-    return [*lines, f"In MLflow: {link('the run', page.url)}, {report} {describe_start(page)}"]
+    return [*lines, f"In MLflow: {link('the run', page.url)}, {report}{describe_start(page)}"]

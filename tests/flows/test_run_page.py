@@ -130,15 +130,12 @@ def test_a_browser_shows_a_finished_run(server, run, songs, workspace, browser, 
     flow_run_id = latest_runs(workspace)[None].data.tags["prefect.flow_run_id"]
     artifacts = artifacts_of(flow_run_id)
     browser.open(f"{server.ui}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts")
-    page = browser.wait_for_text("Completed", "loss-drums", "sample-bass", "band")
+    browser.wait_for_text("Completed", "100% train drums 6/6", "sample-bass", "the mix of 2 stems")
     browser.screenshot(tmp_path / "run.png", 1500, 3000)
-    assert "100% train drums 6/6" in page
     assert browser.ask(COUNT_PICTURES) == 7  # loss, sample and take of two stems, and the mix
     for key in ("band", "doctor", "loss-drums", "take-drums", "sample-drums", "mlflow-drums"):
         browser.open(f"{server.ui}/v2/artifacts/artifact/{artifacts[key].id}")
-        browser.wait_for_text(
-            key, "Flow Run", *(["notes [of](elsewhere) <b>.txt"] if key == "doctor" else [])
-        )
+        browser.wait_for_text(key, "Flow Run", *(["notes [of]"] if key == "doctor" else []))
         browser.screenshot(tmp_path / f"{key}.png", 1500, 1200)
     browser.open(f"{server.ui}/artifacts/artifact/{artifacts['doctor'].id}")  # the older UI
     page = browser.wait_for_text("notes [of]")

@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks.artifact_board import Artifact, Board, Content
+from tasks.artifact_board import Artifact, Board, Content, NotYetError
 from tasks.artifact_words import NOTHING, cell, code, escape, link, picture, table
 from tasks.artifacts import artifact_key, close_artifacts, run_artifact, run_ids
 from tasks.progress import Progress, RunProgress, TrainingProgress
@@ -317,6 +317,27 @@ def test_what_takes_long_to_draw_is_drawn_seldom(server, board, monkeypatch):
         artifact_of(board).show(lambda number=number: draw(str(number)))
         time.sleep(0.01)
     assert 1 <= len(server.data) <= 3
+
+
+def test_what_is_not_known_yet_is_asked_for_again_but_not_for_ever(server, board):
+    asked = []
+
+    def make():
+        asked.append(1)
+        if len(asked) < 3:
+            raise NotYetError
+        return Content("known", "")
+
+    artifact_of(board, pause=0.05).show(make)
+    wait_until(lambda: server.data == ["known"])
+
+    def never():
+        raise NotYetError
+
+    artifact_of(board, "other", pause=0.05).show(never)
+    begun = time.monotonic()
+    assert board.close(10)
+    assert time.monotonic() - begun < 5
 
 
 def test_the_thread_ends_when_there_is_nothing_to_send(server, board, monkeypatch):
