@@ -37,6 +37,9 @@ from wavenet.model.wavenet import WaveNet
 
 Floats = NDArray[np.float32]
 ZERO = np.float32(0)
+import os
+BLOCK_ROWS = int(os.environ.get('BR','16'))
+STAGGER = int(os.environ.get('STAG','1'))
 
 
 class Network(NamedTuple):
@@ -71,9 +74,10 @@ class Streams(NamedTuple):
     encoded: Floats  # (streams, frames, condition), what is told
     frame_index: NDArray[np.int64]  # (streams, codes), for each taken the frame of the sample after it
     frame: NDArray[np.int64]  # (streams,), the frame that `told` is of; -1: none yet
-    told: Floats  # (streams, layers, 2 * gate), what gates begin with: their bias and what the frame adds
+    told: Floats  # (streams, layers, 2 * gate), what is added to gates: their bias and what the frame adds
     heard: Rows  # (1, 1, condition)
-    gates: Floats  # (streams, 2 * gate)
+    gates: Floats  # (sum of blocks * streams, 2 * gate), each layer's of the steps of its block
+    gate_starts: NDArray[np.int64]  # (layers + 1,), where in `gates` each layer's begin, in steps
     opened: Floats  # (streams, gate)
     activated: Rows  # (1, streams, gate)
     sums: Floats  # (streams, residual + skip), the next layer's input, then the skips so far
@@ -153,6 +157,7 @@ def begin_streams(
     heard, spare = contexts[:, -reach:].astype(np.int64), contexts.shape[1] - reach
     lengths = (network.num_taps - 1) * network.dilations + 1
     starts = np.cumsum([0, *lengths], dtype=np.int64)
+    gate_starts = np.cumsum([0, *(min(BLOCK_ROWS // count or 1, d) for d in network.dilations)], dtype=np.int64)
     width, head = network.hidden.num_inputs, len(network.hidden_bias)
 
     def rows(places: int, width: int) -> Rows:
@@ -168,7 +173,8 @@ def begin_streams(
         frame=np.full(count, -1),
         told=_zeros(count, len(lengths), columns),
         heard=make_rows(1, 1, network.condition.num_inputs, "fp32"),
-        gates=_zeros(count, columns),
+        gates=_zeros(int(gate_starts[-1]) * count, columns),
+        gate_starts=gate_starts,
         opened=_zeros(count, network.num_gates),
         activated=rows(1, network.num_gates),
         sums=_zeros(count, network.outward.num_columns),
@@ -209,7 +215,7 @@ def generate_block(  # type: ignore[no-untyped-def]
     plays, and guides it (`GuidedWaveNet`).
     """
     count, levels = len(uniforms), network.embedding.shape[0]
-    chosen = np.zeros(len(streams.gates), np.int64)
+    chosen = np.zeros(len(streams.sums), np.int64)
     for t in range(uniforms.shape[1]):
         for row in range(count):
             guide(network, streams, row, count, guidance)
@@ -270,11 +276,11 @@ def hear_condition(network, streams, row, frame):  # type: ignore[no-untyped-def
 
 
 @compile_part(FUSED)
-def open_gates(gates, opened, width):  # type: ignore[no-untyped-def]
+def open_gates(gates, told, opened, width):  # type: ignore[no-untyped-def]
     """tanh of the left half times sigmoid of the right. Addresses of rows."""
-    values, activated = floats_at(gates), floats_at(opened)
+    values, more, activated = floats_at(gates), floats_at(told), floats_at(opened)
     for i in range(width):
-        activated[i] = tanh(values[i]) * sigmoid(values[width + i])
+        activated[i] = tanh(values[i] + more[i]) * sigmoid(values[width + i] + more[width + i])
 
 
 @compile_part(inline=True)
@@ -315,19 +321,21 @@ def enter(network, streams, row, code, position):  # type: ignore[no-untyped-def
 def pass_layer(network, streams, layer, position):  # type: ignore[no-untyped-def]
     """All streams through one layer: sums hold its inputs before and the next layer's after."""
     residual, num_taps = network.embedding.shape[1], network.num_taps
-    gates, sums = streams.gates, streams.sums
-    start, dilation = streams.queue_starts[layer], network.dilations[layer]
-    length = streams.queue_starts[layer + 1] - start
-    for row in range(len(gates)):
+    sums, count = streams.sums, len(streams.sums)
+    start, length = streams.queue_starts[layer], streams.queue_starts[layer + 1] - streams.queue_starts[layer]
+    for row in range(count):
         store(streams.queues, start + position % length, row, sums, row, residual)
-        for i in range(gates.shape[1]):
-            gates[row, i] = streams.told[row, layer, i]
-    for tap in range(num_taps):
-        place = start + (position + length - (num_taps - 1 - tap) * dilation) % length
-        multiply(network.dilated, layer * num_taps + tap, streams.queues, place, gates)
-    for row in range(len(gates)):
+    block = streams.gate_starts[layer + 1] - streams.gate_starts[layer]
+    turn = (position + layer * STAGGER) % block
+    if turn == 0:
+        look_back(network, streams, layer, position)
+    first = (streams.gate_starts[layer] + turn) * count
+    gates = streams.gates[first : first + count]
+    multiply(network.dilated, layer * num_taps + num_taps - 1, streams.queues, start + position % length, gates)
+    for row in range(count):
         open_gates(
             gates.ctypes.data + row * gates.strides[0],
+            streams.told.ctypes.data + row * streams.told.strides[0] + layer * streams.told.strides[1],
             streams.opened.ctypes.data + row * streams.opened.strides[0],
             network.num_gates,
         )
@@ -336,10 +344,27 @@ def pass_layer(network, streams, layer, position):  # type: ignore[no-untyped-de
             sums[row, i] += network.outward_bias[layer, i]
     multiply(network.outward, layer, streams.activated, 0, sums)
     if network.slots[layer] >= 0:
-        for row in range(len(gates)):
+        for row in range(count):
             rectify(sums, row, residual, streams.rectified, network.slots[layer], network.num_skips)
             for i in range(residual, sums.shape[1]):
                 sums[row, i] = ZERO
+
+
+@compile_part(inline=True)
+def look_back(network, streams, layer, position):  # type: ignore[no-untyped-def]
+    """Leave in a layer's gates what the taps of the past give them, in this step and the others of its block."""
+    num_taps, count, dilation = network.num_taps, len(streams.sums), network.dilations[layer]
+    start, length = streams.queue_starts[layer], streams.queue_starts[layer + 1] - streams.queue_starts[layer]
+    first, last = streams.gate_starts[layer] * count, streams.gate_starts[layer + 1] * count
+    for row in range(first, last):
+        for i in range(streams.gates.shape[1]):
+            streams.gates[row, i] = ZERO
+    for tap in range(num_taps - 1):
+        place = (position + length - (num_taps - 1 - tap) * dilation) % length
+        border = min(last, first + (length - place) * count)  # there the ring begins again
+        which = layer * num_taps + tap
+        multiply(network.dilated, which, streams.queues, start + place, streams.gates[first:border])
+        multiply(network.dilated, which, streams.queues, start, streams.gates[border:last])
 
 
 @compile_part(inline=True)
