@@ -17,14 +17,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wavenet.compiled import FUSED, compile_loop, compile_part, sigmoid, tanh
 from wavenet.config import ModelConfig
 from wavenet.generation.kernels.choice import choose_code, choose_logistic_code, make_room
 from wavenet.generation.kernels.matrices import (
+    LEAST_BLOCK,
     Matrices,
     Rows,
     align,
+    copy_floats,
     make_rows,
     multiply,
     pack_matrices,
@@ -49,8 +52,10 @@ class Network(NamedTuple):
     dilated: Matrices  # layers * taps of residual to 2 * gate, taps from the oldest
     dilated_bias: Floats  # (layers, 2 * gate)
     condition: Matrices  # layers of condition to 2 * gate; no inputs for a network that is told nothing
-    outward: Matrices  # layers of gate to residual + skip, both 1x1 convolutions side by side
-    outward_bias: Floats  # (layers, residual + skip)
+    residual: Matrices  # layers of gate to residual
+    residual_bias: Floats  # (layers, residual)
+    skip: Matrices  # layers of gate to skip
+    skip_bias: Floats  # (slots, skip), of all layers that a slot sums
     hidden: Matrices  # skip width to head
     hidden_bias: Floats
     logits: Matrices  # head to outputs
@@ -60,6 +65,8 @@ class Network(NamedTuple):
     num_taps: int
     num_gates: int
     num_skips: int  # channels that each layer gives to the head
+    num_residual: int
+    num_head: int
     num_outputs: int
     num_mixtures: int  # 0 for a softmax
 
@@ -79,8 +86,9 @@ class Streams(NamedTuple):
     gates: Floats  # (sum of blocks * streams, 2 * gate), each layer's of the steps of its block
     gate_starts: NDArray[np.int64]  # (layers + 1,), where in `gates` each layer's begin, in steps
     opened: Floats  # (streams, gate)
-    activated: Rows  # (1, streams, gate)
-    sums: Floats  # (streams, residual + skip), the next layer's input, then the skips so far
+    activated: Rows  # (2, streams, gate), of a layer and the one before
+    sums: Floats  # (streams, residual), the next layer's input
+    skipped: Floats  # (streams, skip), the skips so far
     rectified: Floats  # (streams, skip width)
     skips: Rows  # (1, streams, skip width)
     head: Floats  # (streams, head)
@@ -99,33 +107,37 @@ def pack_network(model: WaveNet, precision: str, plain: bool = False) -> Network
     def pack(weights: Sequence[Tensor]) -> Matrices:
         return pack_matrices(torch.stack(list(weights)), precision, plain)
 
-    outward = [_join(layer.residual, layer.skip) for layer in layers]
     taps = [tap.t() for layer in layers for tap in layer.dilated.weight.unbind(2)]
+    skip_bias = torch.stack([_bias(layer.skip) for layer in layers])
     told = torch.stack([_condition_weight(layer) for layer in layers])
     return Network(
-        embedding=align(model.input.table()),
+        embedding=_pad(model.input.table()),
         dilated=pack(taps),
-        dilated_bias=align(torch.stack([_bias(layer.dilated) for layer in layers])),
+        dilated_bias=_pad(torch.stack([_bias(layer.dilated) for layer in layers])),
         condition=pack_matrices(told, "fp32", plain),
-        outward=pack([weight.t() for weight, _ in outward]),
-        outward_bias=align(torch.stack([bias for _, bias in outward])),
+        residual=pack([layer.residual.weight[:, :, 0].t() for layer in layers]),
+        residual_bias=_pad(torch.stack([_bias(layer.residual) for layer in layers])),
+        skip=pack([layer.skip.weight[:, :, 0].t() for layer in layers]),
+        skip_bias=_pad(skip_bias if config.skip == "concat" else skip_bias.sum(0, keepdim=True)),
         hidden=pack([head.hidden.weight[:, :, 0].t()]),
-        hidden_bias=align(_bias(head.hidden)),
+        hidden_bias=_pad(_bias(head.hidden)[None]),
         logits=pack([head.logits.weight[:, :, 0].t()]),
-        logits_bias=align(_bias(head.logits)),
+        logits_bias=_pad(_bias(head.logits)[None]),
         dilations=np.array(config.dilations, dtype=np.int64),
         slots=_find_slots(config),
         num_taps=config.kernel_size,
         num_gates=config.gate_channels,
         num_skips=config.skip_channels,
+        num_residual=config.residual_channels,
+        num_head=head.hidden.out_channels,
         num_outputs=head.logits.out_channels,
         num_mixtures=config.num_mixtures if is_mixture(config) else 0,
     )
 
 
-def _join(one: nn.Conv1d, other: nn.Conv1d) -> tuple[Tensor, Tensor]:
-    """Weight, (outputs, inputs), and bias of two 1x1 convolutions of the same input, side by side."""
-    return torch.cat([one.weight, other.weight])[:, :, 0], torch.cat([_bias(one), _bias(other)])
+def _pad(values: Tensor) -> Floats:
+    """As many columns as products have."""
+    return align(F.pad(values, (0, -values.shape[-1] % LEAST_BLOCK)))
 
 
 def _bias(layer: nn.Conv1d) -> Tensor:
@@ -140,7 +152,7 @@ def _condition_weight(layer: ResidualLayer) -> Tensor:
 
 def _find_slots(config: ModelConfig) -> NDArray[np.int64]:
     if config.skip == "concat":
-        return np.arange(len(config.dilations)) * config.skip_channels
+        return np.arange(len(config.dilations))
     return np.append(np.full(len(config.dilations) - 1, -1), 0)  # the last layer's sums are of all
 
 
@@ -158,13 +170,13 @@ def begin_streams(
     lengths = (network.num_taps - 1) * network.dilations + 1
     starts = np.cumsum([0, *lengths], dtype=np.int64)
     gate_starts = np.cumsum([0, *(min(BLOCK_ROWS // count or 1, d) for d in network.dilations)], dtype=np.int64)
-    width, head = network.hidden.num_inputs, len(network.hidden_bias)
+    width, head = network.hidden.num_inputs, network.num_head
 
     def rows(places: int, width: int) -> Rows:
         return make_rows(places, count, width, precision)
 
     streams = Streams(
-        queues=rows(int(starts[-1]), network.embedding.shape[1]),
+        queues=rows(int(starts[-1]), network.dilated.num_inputs),
         queue_starts=starts,
         position=np.zeros(1, np.int64),
         outputs=_zeros(count, network.logits.num_columns),
@@ -176,8 +188,9 @@ def begin_streams(
         gates=_zeros(int(gate_starts[-1]) * count, columns),
         gate_starts=gate_starts,
         opened=_zeros(count, network.num_gates),
-        activated=rows(1, network.num_gates),
-        sums=_zeros(count, network.outward.num_columns),
+        activated=rows(2, network.num_gates),
+        sums=_zeros(count, network.residual.num_columns),
+        skipped=_zeros(count, network.skip.num_columns),
         rectified=_zeros(count, width),
         skips=rows(1, width),
         head=_zeros(count, network.hidden.num_columns),
@@ -284,49 +297,53 @@ def open_gates(gates, told, opened, width):  # type: ignore[no-untyped-def]
 
 
 @compile_part(inline=True)
-def begin_sums(sums, row, bias):  # type: ignore[no-untyped-def]
-    for i in range(sums.shape[1]):
-        sums[row, i] = bias[i] if i < len(bias) else ZERO
+def begin_sums(sums, row, biases, at):  # type: ignore[no-untyped-def]
+    copy_floats(sums.ctypes.data + row * sums.strides[0], biases.ctypes.data + at * biases.strides[0], sums.shape[1])
 
 
 @compile_part(inline=True)
-def rectify(sums, row, first, target, to, width):  # type: ignore[no-untyped-def]
+def rectify(sums, row, target, to, width):  # type: ignore[no-untyped-def]
     for i in range(width):
-        target[row, to + i] = max(sums[row, first + i], ZERO)
+        target[row, to + i] = max(sums[row, i], ZERO)
 
 
 @compile_part()
 def take_samples(network, streams, codes):  # type: ignore[no-untyped-def]
     """Take the next sample of each stream and leave in `outputs` what is said of the one after."""
-    position = streams.position[0]
+    position, num_layers = streams.position[0], len(network.dilations)
     streams.position[0] += 1
     for row in range(len(codes)):
         enter(network, streams, row, codes[row], position)
-    for layer in range(len(network.dilations)):
-        pass_layer(network, streams, layer, position)
+    for layer in range(num_layers + 1):
+        if layer < num_layers:
+            activate(network, streams, layer, position)
+        if layer > 0:
+            give_skips(network, streams, layer - 1)
+        if layer < num_layers:
+            go_on(network, streams, layer)
     conclude(network, streams)
 
 
 @compile_part(inline=True)
 def enter(network, streams, row, code, position):  # type: ignore[no-untyped-def]
     """Begin a stream's sums with what its code becomes, and hear what is told from here on."""
-    for i in range(streams.sums.shape[1]):
-        streams.sums[row, i] = network.embedding[code, i] if i < network.embedding.shape[1] else ZERO
+    begin_sums(streams.sums, row, network.embedding, code)
+    begin_sums(streams.skipped, row, network.skip_bias, 0)
     frame = streams.frame_index[row, min(position, streams.frame_index.shape[1] - 1)]
     if frame != streams.frame[row]:
         hear_condition(network, streams, row, frame)
 
 
 @compile_part(inline=True)
-def pass_layer(network, streams, layer, position):  # type: ignore[no-untyped-def]
+def activate(network, streams, layer, position):  # type: ignore[no-untyped-def]
     """All streams through one layer: sums hold its inputs before and the next layer's after."""
-    residual, num_taps = network.embedding.shape[1], network.num_taps
+    num_taps = network.num_taps
     sums, count = streams.sums, len(streams.sums)
     start, length = streams.queue_starts[layer], streams.queue_starts[layer + 1] - streams.queue_starts[layer]
     for row in range(count):
-        store(streams.queues, start + position % length, row, sums, row, residual)
+        store(streams.queues, start + position % length, row, sums, row, network.num_residual)
     block = streams.gate_starts[layer + 1] - streams.gate_starts[layer]
-    turn = (position + layer * STAGGER) % block
+    turn = position % block
     if turn == 0:
         look_back(network, streams, layer, position)
     first = (streams.gate_starts[layer] + turn) * count
@@ -339,15 +356,27 @@ def pass_layer(network, streams, layer, position):  # type: ignore[no-untyped-de
             streams.opened.ctypes.data + row * streams.opened.strides[0],
             network.num_gates,
         )
-        store(streams.activated, 0, row, streams.opened, row, network.num_gates)
-        for i in range(network.outward_bias.shape[1]):
-            sums[row, i] += network.outward_bias[layer, i]
-    multiply(network.outward, layer, streams.activated, 0, sums)
-    if network.slots[layer] >= 0:
-        for row in range(count):
-            rectify(sums, row, residual, streams.rectified, network.slots[layer], network.num_skips)
-            for i in range(residual, sums.shape[1]):
-                sums[row, i] = ZERO
+        store(streams.activated, layer % 2, row, streams.opened, row, network.num_gates)
+
+
+@compile_part(inline=True)
+def go_on(network, streams, layer):  # type: ignore[no-untyped-def]
+    sums = streams.sums
+    for row in range(len(sums)):
+        for i in range(sums.shape[1]):
+            sums[row, i] += network.residual_bias[layer, i]
+    multiply(network.residual, layer, streams.activated, layer % 2, sums)
+
+
+@compile_part(inline=True)
+def give_skips(network, streams, layer):  # type: ignore[no-untyped-def]
+    multiply(network.skip, layer, streams.activated, layer % 2, streams.skipped)
+    slot = network.slots[layer]
+    if slot >= 0:
+        for row in range(len(streams.skipped)):
+            rectify(streams.skipped, row, streams.rectified, slot * network.num_skips, network.num_skips)
+            if slot + 1 < len(network.skip_bias):
+                begin_sums(streams.skipped, row, network.skip_bias, slot + 1)
 
 
 @compile_part(inline=True)
@@ -370,13 +399,13 @@ def look_back(network, streams, layer, position):  # type: ignore[no-untyped-def
 @compile_part(inline=True)
 def conclude(network, streams):  # type: ignore[no-untyped-def]
     """From the rectified skips of all streams to their outputs."""
-    head, outputs, width = streams.head, streams.outputs, len(network.hidden_bias)
+    head, outputs, width = streams.head, streams.outputs, network.num_head
     for row in range(len(head)):
         store(streams.skips, 0, row, streams.rectified, row, streams.rectified.shape[1])
-        begin_sums(head, row, network.hidden_bias)
+        begin_sums(head, row, network.hidden_bias, 0)
     multiply(network.hidden, 0, streams.skips, 0, head)
     for row in range(len(head)):
-        rectify(head, row, 0, head, 0, width)
+        rectify(head, row, head, 0, width)
         store(streams.hidden, 0, row, head, row, width)
-        begin_sums(outputs, row, network.logits_bias)
+        begin_sums(outputs, row, network.logits_bias, 0)
     multiply(network.logits, 0, streams.hidden, 0, outputs)
