@@ -248,7 +248,7 @@ def multiply_plainly(  # type: ignore[no-untyped-def]
 
 def _make_multiply(item_bytes, tiles):  # type: ignore[no-untyped-def]
     """A product by tiles: blocks one after another, so that a block stays in the cache for all rows."""
-    one_wide, one_narrow, four_wide, four_narrow = tiles
+    one_double, one_wide, one_narrow, four_wide, four_narrow = tiles
     group = vectors.BLOCK_ROWS
 
     @compile_part()
@@ -256,7 +256,12 @@ def _make_multiply(item_bytes, tiles):  # type: ignore[no-untyped-def]
         weights, num_inputs, num_columns, inputs, stride, sums, sums_stride, num_rows, scales, totals,
         row_scales,
     ):  # fmt: skip
-        for first in range(0, num_columns, BLOCK):
+        begin = 0
+        while num_rows == 1 and num_columns - begin >= 2 * BLOCK:
+            one_double(sums + 4 * begin, sums_stride, weights, inputs, stride, num_inputs, scales + 4 * begin, totals + 4 * begin, row_scales)
+            begin += 2 * BLOCK
+            weights += num_inputs * 2 * BLOCK * item_bytes
+        for first in range(begin, num_columns, BLOCK):
             wide = num_columns - first >= BLOCK
             row = 0
             y, x, s, t = sums + 4 * first, inputs, scales + 4 * first, totals + 4 * first

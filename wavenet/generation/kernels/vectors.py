@@ -104,9 +104,11 @@ def _make_float_tile(vectors: int, rows: int, item_bytes: int) -> Any:
             rows_out = _rows(b, sums, sums_stride, rows)
             running = _begin(b, rows_out, vectors)
             with b.each(num_inputs) as loop:
-                loaded = load_weights(
-                    b, builder.add(weights, b.scaled(loop.index, vectors * LANES * item_bytes)), vectors
-                )
+                width = min(vectors, 4)
+                place = builder.add(weights, b.scaled(loop.index, width * LANES * item_bytes))
+                loaded = load_weights(b, place, width)
+                if vectors == 8:
+                    loaded += load_weights(b, builder.add(place, b.scaled(num_inputs, width * LANES * item_bytes)), width)
                 for row, mine in zip(rows_in, running, strict=True):
                     x = b.splat(b.load(row, b.scaled(loop.index, 4), F32), FLOATS)
                     for total, weight in zip(mine, loaded, strict=True):
@@ -137,8 +139,12 @@ def _make_byte_tile(vectors: int, rows: int) -> Any:
                 for total in mine:
                     builder.store(b.constant(0, INTS), total)
             with b.each(builder.lshr(num_inputs, ir.Constant(I64, 2))) as loop:
-                place = builder.add(weights, b.scaled(loop.index, vectors * 64))
-                loaded = [b.load(place, 64 * j, BYTES) for j in range(vectors)]
+                width = min(vectors, 4)
+                place = builder.add(weights, b.scaled(loop.index, width * 64))
+                loaded = [b.load(place, 64 * j, BYTES) for j in range(width)]
+                if vectors == 8:
+                    place = builder.add(place, b.scaled(num_inputs, width * 16))
+                    loaded += [b.load(place, 64 * j, BYTES) for j in range(width)]
                 for row, mine in zip(rows_in, running, strict=True):
                     four = b.splat(b.load(row, b.scaled(loop.index, 4), I32), INTS)
                     for total, weight in zip(mine, loaded, strict=True):
@@ -262,6 +268,7 @@ def two_to(typing, power):  # type: ignore[no-untyped-def]
 class Tiles(NamedTuple):
     """A product of each shape: rows, then vectors of columns."""
 
+    one_double: Any
     one_wide: Any
     one_narrow: Any
     four_wide: Any
@@ -270,6 +277,7 @@ class Tiles(NamedTuple):
 
 def _make_tiles(make: Callable[..., Any], *arguments: int) -> Tiles:
     shapes = [(rows, width) for rows in (1, BLOCK_ROWS) for width in (BLOCK_VECTORS, BLOCK_VECTORS // 2)]
+    shapes = [(1, 8), *shapes]
     return Tiles(*(make(width, rows, *arguments) for rows, width in shapes))
 
 
