@@ -129,8 +129,8 @@ def _pack_bytes(weights: Tensor) -> ByteMatrices:
 
 
 def make_rows(places: int, rows: int, num_inputs: int, precision: str) -> Rows:
-    """Rows that hold nothing yet, as wide as matrices of so many inputs take."""
-    width = num_inputs + -num_inputs % INPUTS_A_STEP
+    """Rows that hold nothing yet, as wide as matrices of so many inputs take, and whole vectors."""
+    width = num_inputs + -num_inputs % LEAST_BLOCK
     if precision != "int8":
         return FloatRows(torch.zeros(places, rows, width).numpy())
     values = torch.zeros(places, rows, width, dtype=torch.uint8)
@@ -142,8 +142,8 @@ def align(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format).numpy()
 
 
-def store(rows, place, row, values, at, num_values):  # type: ignore[no-untyped-def]
-    """Put the first num_values of values[at], float32, into a row of a place, as those rows keep them."""
+def store(rows, place, row, values, at):  # type: ignore[no-untyped-def]
+    """Put values[at], float32 and as wide as the rows, into a row of a place, as those rows keep them."""
     raise NotImplementedError("compiled code alone calls this")
 
 
@@ -157,38 +157,26 @@ def multiply(matrices, which, rows, place, sums):  # type: ignore[no-untyped-def
 
 
 @overload(store, inline="always")
-def _choose_store(rows, place, row, values, at, num_values):  # type: ignore[no-untyped-def]
-    def run_floats(rows, place, row, values, at, num_values):  # type: ignore[no-untyped-def]
+def _choose_store(rows, place, row, values, at):  # type: ignore[no-untyped-def]
+    def run_floats(rows, place, row, values, at):  # type: ignore[no-untyped-def]
         target = rows.values.ctypes.data + place * rows.values.strides[0] + row * rows.values.strides[1]
-        copy_floats(target, values.ctypes.data + at * values.strides[0], num_values)
+        vectors.copy_floats(target, values.ctypes.data + at * values.strides[0], rows.values.shape[2])
 
-    def run_bytes(rows, place, row, values, at, num_values):  # type: ignore[no-untyped-def]
+    def run_bytes(rows, place, row, values, at):  # type: ignore[no-untyped-def]
         target = rows.values.ctypes.data + place * rows.values.strides[0] + row * rows.values.strides[1]
         scales = rows.scales.ctypes.data + place * rows.scales.strides[0] + row * rows.scales.strides[1]
-        round_floats(target, scales, values.ctypes.data + at * values.strides[0], num_values)
+        round_floats(target, scales, values.ctypes.data + at * values.strides[0], rows.values.shape[2])
 
     return run_bytes if rows.instance_class is ByteRows else run_floats
-
-
-@compile_part()
-def copy_floats(target, source, count):  # type: ignore[no-untyped-def]
-    into, values = vectors.floats_at(target), vectors.floats_at(source)
-    for i in range(count):
-        into[i] = values[i]
 
 
 @compile_part(FUSED)
 def round_floats(target, scales, source, count):  # type: ignore[no-untyped-def]
     """Floats as bytes from the least value, 0 or lower, to the greatest, 0 or higher."""
-    into, values, scale = vectors.bytes_at(target), vectors.floats_at(source), vectors.floats_at(scales)
-    whole = count - count % LANES
-    least, greatest = vectors.extremes(source, whole)
-    for i in range(whole, count):
-        least, greatest = min(least, values[i]), max(greatest, values[i])
+    scale = vectors.floats_at(scales)
+    least, greatest = vectors.extremes(source, count)
     width = max(greatest - least, TINY)
-    steps = np.float32(HIGHEST) / width
-    for i in range(count):
-        into[i] = np.uint8(np.int32((values[i] - least) * steps + HALF))
+    vectors.round_floats(target, source, count, least, np.float32(HIGHEST) / width)
     scale[0], scale[1] = width / np.float32(HIGHEST), least
 
 

@@ -27,13 +27,12 @@ from wavenet.generation.kernels.matrices import (
     Matrices,
     Rows,
     align,
-    copy_floats,
     make_rows,
     multiply,
     pack_matrices,
     store,
 )
-from wavenet.generation.kernels.vectors import floats_at
+from wavenet.generation.kernels.vectors import add_floats, copy_floats, fetch, floats_at, rectify_floats
 from wavenet.generation.telling import Told
 from wavenet.model.layers import ResidualLayer, is_mixture
 from wavenet.model.wavenet import WaveNet
@@ -42,7 +41,7 @@ Floats = NDArray[np.float32]
 ZERO = np.float32(0)
 import os
 BLOCK_ROWS = int(os.environ.get('BR','16'))
-STAGGER = int(os.environ.get('STAG','1'))
+PF=int(os.environ.get('PF','0'))
 
 
 class Network(NamedTuple):
@@ -140,6 +139,10 @@ def _pad(values: Tensor) -> Floats:
     return align(F.pad(values, (0, -values.shape[-1] % LEAST_BLOCK)))
 
 
+def _padded(width: int) -> int:
+    return width + -width % LEAST_BLOCK
+
+
 def _bias(layer: nn.Conv1d) -> Tensor:
     return torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
 
@@ -180,18 +183,18 @@ def begin_streams(
         queue_starts=starts,
         position=np.zeros(1, np.int64),
         outputs=_zeros(count, network.logits.num_columns),
-        encoded=np.stack(_pad_last([each.encoded[0].t().contiguous().numpy() for each in told])),
+        encoded=np.stack(_pad_last([_pad(each.encoded[0].t()) for each in told])),
         frame_index=np.stack(_pad_last([_index_from(each, spare) for each in told])),
         frame=np.full(count, -1),
         told=_zeros(count, len(lengths), columns),
         heard=make_rows(1, 1, network.condition.num_inputs, "fp32"),
         gates=_zeros(int(gate_starts[-1]) * count, columns),
         gate_starts=gate_starts,
-        opened=_zeros(count, network.num_gates),
+        opened=_zeros(count, _padded(network.num_gates)),
         activated=rows(2, network.num_gates),
         sums=_zeros(count, network.residual.num_columns),
         skipped=_zeros(count, network.skip.num_columns),
-        rectified=_zeros(count, width),
+        rectified=_zeros(count, _padded(width)),
         skips=rows(1, width),
         head=_zeros(count, network.hidden.num_columns),
         hidden=rows(1, head),
@@ -280,7 +283,7 @@ def guide(network, streams, row, count, guidance):  # type: ignore[no-untyped-de
 @compile_part(inline=True)
 def hear_condition(network, streams, row, frame):  # type: ignore[no-untyped-def]
     """Leave in `told` what all layers' gates of a stream begin with while samples lie in this frame."""
-    store(streams.heard, 0, 0, streams.encoded[row], frame, streams.encoded.shape[2])
+    store(streams.heard, 0, 0, streams.encoded[row], frame)
     for layer in range(len(network.dilations)):
         for i in range(network.dilated_bias.shape[1]):
             streams.told[row, layer, i] = network.dilated_bias[layer, i]
@@ -341,7 +344,7 @@ def activate(network, streams, layer, position):  # type: ignore[no-untyped-def]
     sums, count = streams.sums, len(streams.sums)
     start, length = streams.queue_starts[layer], streams.queue_starts[layer + 1] - streams.queue_starts[layer]
     for row in range(count):
-        store(streams.queues, start + position % length, row, sums, row, network.num_residual)
+        store(streams.queues, start + position % length, row, sums, row)
     block = streams.gate_starts[layer + 1] - streams.gate_starts[layer]
     turn = position % block
     if turn == 0:
@@ -349,6 +352,10 @@ def activate(network, streams, layer, position):  # type: ignore[no-untyped-def]
     first = (streams.gate_starts[layer] + turn) * count
     gates = streams.gates[first : first + count]
     multiply(network.dilated, layer * num_taps + num_taps - 1, streams.queues, start + position % length, gates)
+    if PF > 0 and layer + 1 < len(network.dilations):
+        then = streams.gate_starts[layer + 1]
+        then = (then + position % (streams.gate_starts[layer + 2] - then)) * count
+        fetch(streams.gates.ctypes.data + then * streams.gates.strides[0], gates.shape[1] // 16)
     for row in range(count):
         open_gates(
             gates.ctypes.data + row * gates.strides[0],
@@ -356,15 +363,18 @@ def activate(network, streams, layer, position):  # type: ignore[no-untyped-def]
             streams.opened.ctypes.data + row * streams.opened.strides[0],
             network.num_gates,
         )
-        store(streams.activated, layer % 2, row, streams.opened, row, network.num_gates)
+        store(streams.activated, layer % 2, row, streams.opened, row)
 
 
 @compile_part(inline=True)
 def go_on(network, streams, layer):  # type: ignore[no-untyped-def]
     sums = streams.sums
     for row in range(len(sums)):
-        for i in range(sums.shape[1]):
-            sums[row, i] += network.residual_bias[layer, i]
+        add_floats(
+            sums.ctypes.data + row * sums.strides[0],
+            network.residual_bias.ctypes.data + layer * network.residual_bias.strides[0],
+            sums.shape[1],
+        )
     multiply(network.residual, layer, streams.activated, layer % 2, sums)
 
 
@@ -401,11 +411,11 @@ def conclude(network, streams):  # type: ignore[no-untyped-def]
     """From the rectified skips of all streams to their outputs."""
     head, outputs, width = streams.head, streams.outputs, network.num_head
     for row in range(len(head)):
-        store(streams.skips, 0, row, streams.rectified, row, streams.rectified.shape[1])
+        store(streams.skips, 0, row, streams.rectified, row)
         begin_sums(head, row, network.hidden_bias, 0)
     multiply(network.hidden, 0, streams.skips, 0, head)
     for row in range(len(head)):
         rectify(head, row, head, 0, width)
-        store(streams.hidden, 0, row, head, row, width)
+        store(streams.hidden, 0, row, head, row)
         begin_sums(outputs, row, network.logits_bias, 0)
     multiply(network.logits, 0, streams.hidden, 0, outputs)

@@ -188,6 +188,65 @@ def _end(b: Builder, rows_out: Values, running: Sequence[Values]) -> None:
             b.store(b.ir.load(total), row, 64 * j)
 
 
+def _make_mapping(change: Callable[[Builder, ir.Value, ir.Value], ir.Value]) -> Any:
+    """From target and source at two addresses to what the target is to be; count: a multiple of 16."""
+
+    @intrinsic
+    def mapping(typing, target, source, count):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            b = Builder(builder)
+            with b.each(builder.lshr(arguments[2], ir.Constant(I64, 4))) as loop:
+                at = b.scaled(loop.index, 64)
+                there, values = (b.load(address, at, FLOATS) for address in arguments[:2])
+                b.store(change(b, there, values), arguments[0], at)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), generate
+
+    return mapping
+
+
+def _rectify(b: Builder, there: ir.Value, values: ir.Value) -> ir.Value:
+    zero = b.constant(0.0, FLOATS)
+    return b.ir.select(b.ir.fcmp_ordered("<", values, zero), zero, values)  # NaN stays
+
+
+copy_floats = _make_mapping(lambda b, there, values: values)
+add_floats = _make_mapping(lambda b, there, values: b.ir.fadd(there, values))
+rectify_floats = _make_mapping(_rectify)
+
+
+@intrinsic
+def round_floats(typing, target, source, count, least, steps):  # type: ignore[no-untyped-def]
+    """Bytes at target: by how many steps each of count float32 is above the least; count: a multiple of 16."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        b, (target, source, count, *scale) = Builder(builder), arguments
+        least, steps = (b.splat(value, FLOATS) for value in scale)
+        with b.each(builder.lshr(count, ir.Constant(I64, 4))) as loop:
+            above = builder.fsub(b.load(source, b.scaled(loop.index, 64), FLOATS), least)
+            rounded = builder.fptosi(b.call("llvm.fmuladd.v16f32", above, steps, b.constant(0.5, FLOATS)), INTS)
+            b.store(builder.trunc(rounded, ir.VectorType(I8, LANES)), target, b.scaled(loop.index, 16))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3, types.float32, types.float32), generate
+
+
+@intrinsic
+def fetch(typing, source, count):  # type: ignore[no-untyped-def]
+    """Ask for so many lines of 64 bytes from an address on, 4 or a multiple of it."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        b = Builder(builder)
+        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        with b.each(arguments[1]) as loop:
+                builder.call(ask, [b.at(arguments[0], b.scaled(loop.index, 64), I8), *(ir.Constant(I32, n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
 @intrinsic
 def extremes(typing, source, count):  # type: ignore[no-untyped-def]
     """The least and the greatest of count float32 at an address and 0; count: a multiple of 16.
