@@ -31,7 +31,6 @@ FLOAT_BYTES, HALF_BYTES = 4, 2
 INPUTS_A_STEP = 4  # of bytes
 HIGHEST_SIGNED, HIGHEST = 127, 255
 TINY = np.float32(1e-30)
-HALF = np.float32(0.5)
 
 
 class FloatMatrices(NamedTuple):
@@ -235,7 +234,10 @@ def multiply_plainly(  # type: ignore[no-untyped-def]
 
 
 def _make_multiply(item_bytes, tiles):  # type: ignore[no-untyped-def]
-    """A product by tiles: blocks one after another, so that a block stays in the cache for all rows."""
+    """A product by tiles: blocks one after another, so that a block stays in the cache for all rows.
+
+    Of one row two blocks at once: there are twice as many sums that do not wait for each other.
+    """
     one_double, one_wide, one_narrow, four_wide, four_narrow = tiles
     group = vectors.BLOCK_ROWS
 
@@ -244,12 +246,12 @@ def _make_multiply(item_bytes, tiles):  # type: ignore[no-untyped-def]
         weights, num_inputs, num_columns, inputs, stride, sums, sums_stride, num_rows, scales, totals,
         row_scales,
     ):  # fmt: skip
-        begin = 0
-        while num_rows == 1 and num_columns - begin >= 2 * BLOCK:
-            one_double(sums + 4 * begin, sums_stride, weights, inputs, stride, num_inputs, scales + 4 * begin, totals + 4 * begin, row_scales)
-            begin += 2 * BLOCK
-            weights += num_inputs * 2 * BLOCK * item_bytes
-        for first in range(begin, num_columns, BLOCK):
+        first, pair = 0, 2 * BLOCK
+        while num_rows == 1 and num_columns - first >= pair:
+            s, t = scales + 4 * first, totals + 4 * first
+            one_double(sums + 4 * first, 0, weights, inputs, 0, num_inputs, s, t, row_scales)
+            first, weights = first + pair, weights + num_inputs * pair * item_bytes
+        while first < num_columns:
             wide = num_columns - first >= BLOCK
             row = 0
             y, x, s, t = sums + 4 * first, inputs, scales + 4 * first, totals + 4 * first
@@ -266,7 +268,7 @@ def _make_multiply(item_bytes, tiles):  # type: ignore[no-untyped-def]
                     one_narrow(y, sums_stride, weights, x, stride, num_inputs, s, t, by_row)
                 step = group if many else 1
                 row, y, x = row + step, y + step * sums_stride, x + step * stride
-            weights += num_inputs * BLOCK * item_bytes
+            first, weights = first + BLOCK, weights + num_inputs * BLOCK * item_bytes
 
     return multiply_by_tiles
 

@@ -20,6 +20,8 @@ from numba.extending import intrinsic
 LANES = 16
 BLOCK_VECTORS = 4
 """Vectors of a block: 64 columns, of which each input is loaded once; a last block may have two."""
+MOST_VECTORS = 2 * BLOCK_VECTORS
+"""Of two blocks at once, where there is one row: eight sums that do not wait for each other."""
 BLOCK_ROWS = 4
 """Rows that share what is loaded of a block: sixteen sums, which thirty-two registers hold."""
 
@@ -86,6 +88,23 @@ def _load_halves(b: Builder, weights: ir.Value, vectors: int) -> Values:
     return loaded
 
 
+def _load_bytes(b: Builder, weights: ir.Value, vectors: int) -> Values:
+    return [b.load(weights, 64 * j, BYTES) for j in range(vectors)]
+
+
+def _load_step(
+    b: Builder, load: LoadWeights, weights: ir.Value, vectors: int, vector_bytes: int, step: ir.Value,
+    num_steps: ir.Value,
+) -> Values:  # fmt: skip
+    """Weights of one step's inputs in a block, or in two of which one lies behind the other."""
+    width = min(vectors, BLOCK_VECTORS)
+    place = b.ir.add(weights, b.scaled(step, width * vector_bytes))
+    loaded = load(b, place, width)
+    if vectors > width:
+        loaded += load(b, b.ir.add(place, b.scaled(num_steps, width * vector_bytes)), width)
+    return loaded
+
+
 def _make_float_tile(vectors: int, rows: int, item_bytes: int) -> Any:
     """sums[r, :] += inputs[r, k] * weights[k, :] for all k, for `vectors` of columns and `rows` of rows.
 
@@ -104,11 +123,9 @@ def _make_float_tile(vectors: int, rows: int, item_bytes: int) -> Any:
             rows_out = _rows(b, sums, sums_stride, rows)
             running = _begin(b, rows_out, vectors)
             with b.each(num_inputs) as loop:
-                width = min(vectors, 4)
-                place = builder.add(weights, b.scaled(loop.index, width * LANES * item_bytes))
-                loaded = load_weights(b, place, width)
-                if vectors == 8:
-                    loaded += load_weights(b, builder.add(place, b.scaled(num_inputs, width * LANES * item_bytes)), width)
+                loaded = _load_step(
+                    b, load_weights, weights, vectors, LANES * item_bytes, loop.index, num_inputs
+                )
                 for row, mine in zip(rows_in, running, strict=True):
                     x = b.splat(b.load(row, b.scaled(loop.index, 4), F32), FLOATS)
                     for total, weight in zip(mine, loaded, strict=True):
@@ -138,13 +155,9 @@ def _make_byte_tile(vectors: int, rows: int) -> Any:
             for mine in running:
                 for total in mine:
                     builder.store(b.constant(0, INTS), total)
-            with b.each(builder.lshr(num_inputs, ir.Constant(I64, 2))) as loop:
-                width = min(vectors, 4)
-                place = builder.add(weights, b.scaled(loop.index, width * 64))
-                loaded = [b.load(place, 64 * j, BYTES) for j in range(width)]
-                if vectors == 8:
-                    place = builder.add(place, b.scaled(num_inputs, width * 16))
-                    loaded += [b.load(place, 64 * j, BYTES) for j in range(width)]
+            num_steps = builder.lshr(num_inputs, ir.Constant(I64, 2))
+            with b.each(num_steps) as loop:
+                loaded = _load_step(b, _load_bytes, weights, vectors, 64, loop.index, num_steps)
                 for row, mine in zip(rows_in, running, strict=True):
                     four = b.splat(b.load(row, b.scaled(loop.index, 4), I32), INTS)
                     for total, weight in zip(mine, loaded, strict=True):
@@ -206,45 +219,28 @@ def _make_mapping(change: Callable[[Builder, ir.Value, ir.Value], ir.Value]) -> 
     return mapping
 
 
-def _rectify(b: Builder, there: ir.Value, values: ir.Value) -> ir.Value:
-    zero = b.constant(0.0, FLOATS)
-    return b.ir.select(b.ir.fcmp_ordered("<", values, zero), zero, values)  # NaN stays
-
-
 copy_floats = _make_mapping(lambda b, there, values: values)
 add_floats = _make_mapping(lambda b, there, values: b.ir.fadd(there, values))
-rectify_floats = _make_mapping(_rectify)
 
 
 @intrinsic
 def round_floats(typing, target, source, count, least, steps):  # type: ignore[no-untyped-def]
-    """Bytes at target: by how many steps each of count float32 is above the least; count: a multiple of 16."""
+    """Bytes at target: by how many steps each float32 at source is above the least.
+
+    count: of both, a multiple of 16.
+    """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         b, (target, source, count, *scale) = Builder(builder), arguments
         least, steps = (b.splat(value, FLOATS) for value in scale)
         with b.each(builder.lshr(count, ir.Constant(I64, 4))) as loop:
             above = builder.fsub(b.load(source, b.scaled(loop.index, 64), FLOATS), least)
-            rounded = builder.fptosi(b.call("llvm.fmuladd.v16f32", above, steps, b.constant(0.5, FLOATS)), INTS)
-            b.store(builder.trunc(rounded, ir.VectorType(I8, LANES)), target, b.scaled(loop.index, 16))
+            half_up = b.call("llvm.fmuladd.v16f32", above, steps, b.constant(0.5, FLOATS))
+            whole = builder.trunc(builder.fptosi(half_up, INTS), ir.VectorType(I8, LANES))
+            b.store(whole, target, b.scaled(loop.index, 16))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3, types.float32, types.float32), generate
-
-
-@intrinsic
-def fetch(typing, source, count):  # type: ignore[no-untyped-def]
-    """Ask for so many lines of 64 bytes from an address on, 4 or a multiple of it."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        b = Builder(builder)
-        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        with b.each(arguments[1]) as loop:
-                builder.call(ask, [b.at(arguments[0], b.scaled(loop.index, 64), I8), *(ir.Constant(I32, n) for n in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
 
 
 @intrinsic
@@ -280,7 +276,7 @@ def extremes(typing, source, count):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def greatest(typing, source, count):  # type: ignore[no-untyped-def]
-    """The greatest of count float32 at an address, NaN passed over; count: a multiple of 16. Of none: -inf."""
+    """The greatest of count float32 at an address, a multiple of 16. NaN is passed over; of none: -inf."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         b = Builder(builder)
@@ -336,7 +332,7 @@ class Tiles(NamedTuple):
 
 def _make_tiles(make: Callable[..., Any], *arguments: int) -> Tiles:
     shapes = [(rows, width) for rows in (1, BLOCK_ROWS) for width in (BLOCK_VECTORS, BLOCK_VECTORS // 2)]
-    shapes = [(1, 8), *shapes]
+    shapes = [(1, MOST_VECTORS), *shapes]
     return Tiles(*(make(width, rows, *arguments) for rows, width in shapes))
 
 
