@@ -127,7 +127,7 @@ def take_samples(network, streams, codes):  # type: ignore[no-untyped-def]
             activate(network, streams, layer, position)
         if layer > 0:
             give_skips(network, streams, layer - 1)
-        if layer < num_layers:
+        if layer < num_layers - 1:
             go_on(network, streams, layer)
     conclude(network, streams)
 
