@@ -63,7 +63,7 @@ def choose_primes(
     }
 
 
-@cached_task(version="5", run_name="generate-{stem}")
+@cached_task(version="6", run_name="generate-{stem}")
 def generate(
     workspace: Workspace,
     scratch: Path,

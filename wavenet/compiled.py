@@ -58,16 +58,31 @@ Q0, Q2, Q4, Q6 = (
 
 
 @compile_loop(FUSED)
-def tanh(x: np.float32) -> np.float32:
-    """In arithmetic alone, so that a loop over it becomes vector code, which calls of libm prevent."""
+def divide_later(x: np.float32) -> tuple[np.float32, np.float32]:
+    """What tanh is the quotient of; the divisor is 0.004 at least."""
     x = min(max(x, -TANH_LIMIT), TANH_LIMIT)
     square = x * x
     odd = P1 + square * (P3 + square * (P5 + square * (P7 + square * (P9 + square * (P11 + square * P13)))))
     even = Q0 + square * (Q2 + square * (Q4 + square * Q6))
-    return x * odd / even
+    return x * odd, even
+
+
+@compile_loop(FUSED)
+def tanh(x: np.float32) -> np.float32:
+    """In arithmetic alone, so that a loop over it becomes vector code, which calls of libm prevent."""
+    odd, even = divide_later(x)
+    return odd / even
 
 
 @compile_loop(FUSED)
 def sigmoid(x: np.float32) -> np.float32:
     """The logistic function, by way of tanh."""
     return HALF + HALF * tanh(HALF * x)
+
+
+@compile_loop(FUSED)
+def gate(x: np.float32, opening: np.float32) -> np.float32:
+    """tanh(x) * sigmoid(opening), by one division, which takes as long as the rest of either."""
+    odd, even = divide_later(x)
+    other_odd, other_even = divide_later(HALF * opening)
+    return HALF * odd * (other_even + other_odd) / (even * other_even)

@@ -71,11 +71,16 @@ def test_rates_stand_beside_plain_torch_and_real_time():
     assert next(iter(compare_with_plain([case], {"small": 1e3, case.name: 1e3}, judged=False))).met is None
 
 
-def test_shares_of_bandwidth_are_of_the_weights_that_a_sample_reads():
+def test_shares_of_bandwidth_are_of_the_weights_that_a_sample_needs_and_of_those_it_reads():
     case = Case("small", "fp32")
-    (share,) = compare_with_memory([case], {case.name: 100_000.0}, dict.fromkeys(CACHES, 2e11), "fp32")
-    assert share.value == pytest.approx(1e5 * 4 * 233_472, rel=0.01)
-    assert share.case.endswith("of-L2")
+    needed, read = compare_with_memory([case], {case.name: 100_000.0}, dict.fromkeys(CACHES, 2e11), "fp32")
+    assert needed.value == pytest.approx(1e5 * 4 * 233_472, rel=0.01)
+    assert needed.case.endswith("of-L2")
+    past_taps, spans = 20 * 32 * 64, [1, 2, 4, 8, 16, 16, 16, 16, 16, 16]
+    spared = past_taps * (1 - sum(1 / span for span in spans) / len(spans))
+    assert needed.value - read.value == pytest.approx(1e5 * 4 * spared)
+    assert read.case.endswith("of-L2/read")
+    assert (needed.at_least, read.at_least) == (0.65, None)
 
 
 def test_the_first_samples_wait_for_the_compiler_and_later_ones_do_not(monkeypatch):

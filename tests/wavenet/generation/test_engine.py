@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from tests.wavenet.model.variants import VARIANTS, make_condition, make_variant
-from wavenet.compiled import sigmoid, tanh
+from wavenet.compiled import gate, sigmoid, tanh
 from wavenet.config import ModelConfig
 from wavenet.errors import ConfigError, IncompatibleDataError
 from wavenet.generation import processor
 from wavenet.generation.engine import Player, generate, generate_blocks
+from wavenet.generation.kernels import streams
 from wavenet.generation.kernels.band import begin_band
 from wavenet.generation.kernels.choice import choose_code, choose_logistic_code, exp, make_room
 from wavenet.generation.kernels.network import pack_network
+from wavenet.generation.kernels.streams import plan_spans
 from wavenet.generation.reference import GuidedWaveNet, generate_codes
 from wavenet.generation.sampling import (
     Choice,
@@ -201,21 +203,60 @@ def test_lower_precisions_say_nearly_the_same(name: str, precision: str) -> None
     assert 0 < error < TOLERANCES[precision] * max(1, expected.std())
 
 
+def score_streams(model: WaveNet, precision: str, codes: np.ndarray, told: Condition | None) -> np.ndarray:
+    """What a kernel says of the codes behind the receptive field, (samples, streams, outputs)."""
+    (part,) = begin_band(model, codes[:, : model.receptive_field], told, 1.0, precision, 1)
+    return part.score(codes[:, model.receptive_field :])
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("num_streams", [2, 4, 5, 9])
-def test_streams_that_share_weights_say_what_each_says_alone(precision: str, num_streams: int) -> None:
+@pytest.mark.parametrize("name", ["variant: all at once", "kernel 2, odd widths"])  # few columns and many
+def test_streams_that_share_weights_say_what_each_says_alone(
+    name: str, precision: str, num_streams: int
+) -> None:
     if precision not in processor.list_precisions():
         pytest.skip(f"no {precision} on this processor")
-    model = NETWORKS["variant: all at once"]
+    model = NETWORKS[name]
     codes = make_context(model, num_streams, spare=40)
     told = tell(model, codes, 1)
-    assert told is not None
-    (together,) = begin_band(model, codes[:, : model.receptive_field], told, 1.0, precision, 1)
-    outputs = together.score(codes[:, model.receptive_field :])
+    outputs = score_streams(model, precision, codes, told)
     for row in range(num_streams):
         own = slice(row, row + 1)
-        (alone,) = begin_band(model, codes[own, : model.receptive_field], told.select(own), 1.0, precision, 1)
-        np.testing.assert_array_equal(alone.score(codes[own, model.receptive_field :]), outputs[:, own])
+        alone = score_streams(model, precision, codes[own], told and told.select(own))
+        np.testing.assert_array_equal(alone, outputs[:, own])
+
+
+LOOKS_FAR = ModelConfig(kernel_size=3, dilation_cycle=[1, 37, 20, 64], num_cycles=1, **widths(12, 10, 20))
+"""Dilations that spans fit into, and into whose rings they do not."""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_for_how_many_steps_layers_look_back_does_not_change_what_is_said(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if precision not in processor.list_precisions():
+        pytest.skip(f"no {precision} on this processor")
+    model = make_model(200, LOOKS_FAR)
+    codes = make_context(model, num_streams=2, spare=500)
+    said_of = []
+    for rows in (1, 7, 32, 1000):
+        monkeypatch.setattr(streams, "SPAN_ROWS", rows)
+        said_of.append(score_streams(model, precision, codes, None))
+    for other in said_of[1:]:
+        np.testing.assert_array_equal(other, said_of[0])
+
+
+def test_layers_look_far_back_as_in_the_whole_forward(compiled: Player) -> None:
+    outputs, expected = said(make_model(200, LOOKS_FAR), compiled.precision)
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-4)
+
+
+def test_no_layer_looks_back_for_more_steps_than_are_known() -> None:
+    dilations = np.array([1, 2, 8, 512])
+    assert plan_spans(dilations, 1) == [1, 2, 8, 16]
+    assert plan_spans(dilations, 4) == [1, 2, 4, 4]
+    assert plan_spans(dilations, 16) == plan_spans(dilations, 32) == [1, 1, 1, 1]
 
 
 CHOICES = [
@@ -229,15 +270,16 @@ CHOICES = [
 ]
 
 
+@pytest.mark.parametrize("levels", [7, 64, 100])
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_kernel_chooses_as_sampling_does(choice: Choice) -> None:
+def test_kernel_chooses_as_sampling_does(choice: Choice, levels: int) -> None:
     rng = np.random.default_rng(0)
-    logits = (4 * rng.standard_normal((500, 64))).astype(np.float32)
+    logits = (4 * rng.standard_normal((500, levels))).astype(np.float32) - 900
     logits[:50] = np.round(logits[:50])  # some are as likely as each other
     uniforms = np.concatenate([rng.random(498), [0.0, np.nextafter(1.0, 0.0)]])
-    room = make_room(64)
+    room = make_room(levels)
     chosen = [
-        choose_code(row, uniform, choice.temperature, choice.top_k, choice.top_p, 64, room)
+        choose_code(row, uniform, choice.temperature, choice.top_k, choice.top_p, levels, room)
         for row, uniform in zip(logits, uniforms, strict=True)
     ]
     np.testing.assert_array_equal(chosen, choose_codes(logits, uniforms, choice))
@@ -262,6 +304,9 @@ def test_kernel_gates_and_powers_equal_numpy() -> None:
     exact = x.astype(np.float64)
     np.testing.assert_allclose([tanh(value) for value in x], np.tanh(exact), rtol=0, atol=5e-7)
     np.testing.assert_allclose([sigmoid(value) for value in x], 1 / (1 + np.exp(-exact)), rtol=0, atol=5e-7)
+    other = np.random.default_rng(0).permutation(x)
+    gates = [gate(value, opening) for value, opening in zip(x, other, strict=True)]
+    np.testing.assert_allclose(gates, np.tanh(exact) / (1 + np.exp(-other.astype(float))), rtol=0, atol=5e-7)
     powers = np.linspace(-699, 0, 20001)
     np.testing.assert_allclose([exp(power) for power in powers], np.exp(powers), rtol=3e-9)
 
@@ -328,7 +373,9 @@ def test_threads_do_not_change_a_stream(player: str, precision: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
-@pytest.mark.parametrize("name", ["kernel 3", "variant: all at once", "variant: skips side by side"])
+@pytest.mark.parametrize(
+    "name", ["kernel 3", "kernel 2", "variant: all at once", "variant: skips side by side"]
+)
 def test_a_take_that_goes_on_from_its_own_end_plays_what_it_would_have_played(
     name: str, precision: str
 ) -> None:

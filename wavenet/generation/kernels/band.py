@@ -12,14 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavenet.generation import processor
-from wavenet.generation.kernels.network import (
-    Network,
-    Streams,
-    begin_streams,
-    generate_block,
-    pack_network,
-    score_block,
-)
+from wavenet.generation.kernels.network import Network, pack_network
+from wavenet.generation.kernels.steps import generate_block, score_block
+from wavenet.generation.kernels.streams import Streams, begin_streams
 from wavenet.generation.sampling import Choice
 from wavenet.generation.telling import Told, list_tellings, tell
 from wavenet.model.conditioning import Condition

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavenet.compiled import FUSED, compile_loop
-from wavenet.generation.kernels.vectors import two_to
+from wavenet.generation.kernels.vectors import LANES, greatest, two_to
 from wavenet.model.outputs import LEAST_LOG_SCALE
 
 Floats = NDArray[np.float32]
@@ -42,8 +42,9 @@ def make_room(num_outputs: int) -> NDArray[np.float64]:
 @compile_loop(FUSED)
 def choose_code(logits, uniform, temperature, top_k, top_p, levels, room):  # type: ignore[no-untyped-def]
     """`sampling.choose_codes`. logits: (levels or more,) float32; room: of `make_room`, overwritten."""
-    highest = logits[0]
-    for level in range(levels):
+    whole = levels - levels % LANES
+    highest = greatest(logits.ctypes.data, whole)
+    for level in range(whole, levels):
         highest = max(highest, logits[level])
     sharpness, most = 1 / temperature, np.float64(highest) / temperature
     for level in range(levels):

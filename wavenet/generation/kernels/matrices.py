@@ -31,7 +31,6 @@ FLOAT_BYTES, HALF_BYTES = 4, 2
 INPUTS_A_STEP = 4  # of bytes
 HIGHEST_SIGNED, HIGHEST = 127, 255
 TINY = np.float32(1e-30)
-HALF = np.float32(0.5)
 
 
 class FloatMatrices(NamedTuple):
@@ -129,8 +128,8 @@ def _pack_bytes(weights: Tensor) -> ByteMatrices:
 
 
 def make_rows(places: int, rows: int, num_inputs: int, precision: str) -> Rows:
-    """Rows that hold nothing yet, as wide as matrices of so many inputs take."""
-    width = num_inputs + -num_inputs % INPUTS_A_STEP
+    """Rows that hold nothing yet, as wide as matrices of so many inputs take, and whole vectors."""
+    width = num_inputs + -num_inputs % LEAST_BLOCK
     if precision != "int8":
         return FloatRows(torch.zeros(places, rows, width).numpy())
     values = torch.zeros(places, rows, width, dtype=torch.uint8)
@@ -142,8 +141,8 @@ def align(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format).numpy()
 
 
-def store(rows, place, row, values, at, num_values):  # type: ignore[no-untyped-def]
-    """Put the first num_values of values[at], float32, into a row of a place, as those rows keep them."""
+def store(rows, place, row, values, at):  # type: ignore[no-untyped-def]
+    """Put values[at], float32 and as wide as the rows, into a row of a place, as those rows keep them."""
     raise NotImplementedError("compiled code alone calls this")
 
 
@@ -157,38 +156,26 @@ def multiply(matrices, which, rows, place, sums):  # type: ignore[no-untyped-def
 
 
 @overload(store, inline="always")
-def _choose_store(rows, place, row, values, at, num_values):  # type: ignore[no-untyped-def]
-    def run_floats(rows, place, row, values, at, num_values):  # type: ignore[no-untyped-def]
+def _choose_store(rows, place, row, values, at):  # type: ignore[no-untyped-def]
+    def run_floats(rows, place, row, values, at):  # type: ignore[no-untyped-def]
         target = rows.values.ctypes.data + place * rows.values.strides[0] + row * rows.values.strides[1]
-        copy_floats(target, values.ctypes.data + at * values.strides[0], num_values)
+        vectors.copy_floats(target, values.ctypes.data + at * values.strides[0], rows.values.shape[2])
 
-    def run_bytes(rows, place, row, values, at, num_values):  # type: ignore[no-untyped-def]
+    def run_bytes(rows, place, row, values, at):  # type: ignore[no-untyped-def]
         target = rows.values.ctypes.data + place * rows.values.strides[0] + row * rows.values.strides[1]
         scales = rows.scales.ctypes.data + place * rows.scales.strides[0] + row * rows.scales.strides[1]
-        round_floats(target, scales, values.ctypes.data + at * values.strides[0], num_values)
+        round_floats(target, scales, values.ctypes.data + at * values.strides[0], rows.values.shape[2])
 
     return run_bytes if rows.instance_class is ByteRows else run_floats
-
-
-@compile_part()
-def copy_floats(target, source, count):  # type: ignore[no-untyped-def]
-    into, values = vectors.floats_at(target), vectors.floats_at(source)
-    for i in range(count):
-        into[i] = values[i]
 
 
 @compile_part(FUSED)
 def round_floats(target, scales, source, count):  # type: ignore[no-untyped-def]
     """Floats as bytes from the least value, 0 or lower, to the greatest, 0 or higher."""
-    into, values, scale = vectors.bytes_at(target), vectors.floats_at(source), vectors.floats_at(scales)
-    whole = count - count % LANES
-    least, greatest = vectors.extremes(source, whole)
-    for i in range(whole, count):
-        least, greatest = min(least, values[i]), max(greatest, values[i])
+    scale = vectors.floats_at(scales)
+    least, greatest = vectors.extremes(source, count)
     width = max(greatest - least, TINY)
-    steps = np.float32(HIGHEST) / width
-    for i in range(count):
-        into[i] = np.uint8(np.int32((values[i] - least) * steps + HALF))
+    vectors.round_floats(target, source, count, least, np.float32(HIGHEST) / width)
     scale[0], scale[1] = width / np.float32(HIGHEST), least
 
 
@@ -247,8 +234,11 @@ def multiply_plainly(  # type: ignore[no-untyped-def]
 
 
 def _make_multiply(item_bytes, tiles):  # type: ignore[no-untyped-def]
-    """A product by tiles: blocks one after another, so that a block stays in the cache for all rows."""
-    one_wide, one_narrow, four_wide, four_narrow = tiles
+    """A product by tiles: blocks one after another, so that a block stays in the cache for all rows.
+
+    Of one row two blocks at once: there are twice as many sums that do not wait for each other.
+    """
+    one_double, one_wide, one_narrow, four_wide, four_narrow = tiles
     group = vectors.BLOCK_ROWS
 
     @compile_part()
@@ -256,7 +246,12 @@ def _make_multiply(item_bytes, tiles):  # type: ignore[no-untyped-def]
         weights, num_inputs, num_columns, inputs, stride, sums, sums_stride, num_rows, scales, totals,
         row_scales,
     ):  # fmt: skip
-        for first in range(0, num_columns, BLOCK):
+        first, pair = 0, 2 * BLOCK
+        while num_rows == 1 and num_columns - first >= pair:
+            s, t = scales + 4 * first, totals + 4 * first
+            one_double(sums + 4 * first, 0, weights, inputs, 0, num_inputs, s, t, row_scales)
+            first, weights = first + pair, weights + num_inputs * pair * item_bytes
+        while first < num_columns:
             wide = num_columns - first >= BLOCK
             row = 0
             y, x, s, t = sums + 4 * first, inputs, scales + 4 * first, totals + 4 * first
@@ -273,7 +268,7 @@ def _make_multiply(item_bytes, tiles):  # type: ignore[no-untyped-def]
                     one_narrow(y, sums_stride, weights, x, stride, num_inputs, s, t, by_row)
                 step = group if many else 1
                 row, y, x = row + step, y + step * sums_stride, x + step * stride
-            weights += num_inputs * BLOCK * item_bytes
+            first, weights = first + BLOCK, weights + num_inputs * BLOCK * item_bytes
 
     return multiply_by_tiles
 

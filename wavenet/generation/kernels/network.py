@@ -1,13 +1,6 @@
-"""Cached generation, compiled: some streams side by side, one sample of each a step.
+"""A network's weights as the compiled steps take them, packed once.
 
-Does what `wavenet.generation.reference` does, from packed copies of the weights. Knows nothing of files,
-seeds or threads: uniforms come in, codes go out, and the GIL is released meanwhile. The invariants: a
-state carries all that the next samples depend on, so blocks of any size give the same codes; a stream's
-samples do not depend on what streams lie beside it; nothing is read or written out of bounds, even where
-weights are NaN.
-
-numba's disk cache notices a change in the file of the function that is called, here, and in no other: after
-a change in the modules beside this one, touch it.
+Knows nothing of streams or steps. The invariant: a copy is as it was made, whatever becomes of the model.
 """
 
 from collections.abc import Sequence
@@ -17,26 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from wavenet.compiled import FUSED, compile_loop, compile_part, sigmoid, tanh
 from wavenet.config import ModelConfig
-from wavenet.generation.kernels.choice import choose_code, choose_logistic_code, make_room
-from wavenet.generation.kernels.matrices import (
-    Matrices,
-    Rows,
-    align,
-    make_rows,
-    multiply,
-    pack_matrices,
-    store,
-)
-from wavenet.generation.kernels.vectors import floats_at
-from wavenet.generation.telling import Told
+from wavenet.generation.kernels.matrices import LEAST_BLOCK, Floats, Matrices, align, pack_matrices
 from wavenet.model.layers import ResidualLayer, is_mixture
 from wavenet.model.wavenet import WaveNet
-
-Floats = NDArray[np.float32]
-ZERO = np.float32(0)
 
 
 class Network(NamedTuple):
@@ -46,43 +25,21 @@ class Network(NamedTuple):
     dilated: Matrices  # layers * taps of residual to 2 * gate, taps from the oldest
     dilated_bias: Floats  # (layers, 2 * gate)
     condition: Matrices  # layers of condition to 2 * gate; no inputs for a network that is told nothing
-    outward: Matrices  # layers of gate to residual + skip, both 1x1 convolutions side by side
-    outward_bias: Floats  # (layers, residual + skip)
+    residual: Matrices  # layers of gate to residual
+    residual_bias: Floats  # (layers, residual)
+    skip: Matrices  # layers of gate to skip, apart: the next layer does not wait for it
+    skip_bias: Floats  # (slots, skip), of all layers that are summed for a slot
     hidden: Matrices  # skip width to head
-    hidden_bias: Floats
+    hidden_bias: Floats  # (1, head)
     logits: Matrices  # head to outputs
-    logits_bias: Floats
+    logits_bias: Floats  # (1, outputs)
     dilations: NDArray[np.int64]  # (layers,)
-    slots: NDArray[np.int64]  # (layers,), where the head hears the skips so far; -1: not before a later layer
+    slots: NDArray[np.int64]  # (layers,), the place where the head hears the skips so far; -1: not yet
     num_taps: int
     num_gates: int
     num_skips: int  # channels that each layer gives to the head
     num_outputs: int
     num_mixtures: int  # 0 for a softmax
-
-
-class Streams(NamedTuple):
-    """What the next samples of some streams depend on, and room to work in; changed in place."""
-
-    queues: Rows  # (sum of lengths, streams, residual), each layer's inputs so far: a ring a layer
-    queue_starts: NDArray[np.int64]  # (layers + 1,), where in `queues` each ring begins
-    position: NDArray[np.int64]  # (1,), samples taken so far
-    outputs: Floats  # (streams, outputs), for the sample that follows
-    encoded: Floats  # (streams, frames, condition), what is told
-    frame_index: NDArray[np.int64]  # (streams, codes), for each taken the frame of the sample after it
-    frame: NDArray[np.int64]  # (streams,), the frame that `told` is of; -1: none yet
-    told: Floats  # (streams, layers, 2 * gate), what gates begin with: their bias and what the frame adds
-    heard: Rows  # (1, 1, condition)
-    gates: Floats  # (streams, 2 * gate)
-    opened: Floats  # (streams, gate)
-    activated: Rows  # (1, streams, gate)
-    sums: Floats  # (streams, residual + skip), the next layer's input, then the skips so far
-    rectified: Floats  # (streams, skip width)
-    skips: Rows  # (1, streams, skip width)
-    head: Floats  # (streams, head)
-    hidden: Rows  # (1, streams, head)
-    guided: Floats  # (outputs,)
-    room: NDArray[np.float64]  # (outputs,), to choose a code in
 
 
 def pack_network(model: WaveNet, precision: str, plain: bool = False) -> Network:
@@ -95,20 +52,22 @@ def pack_network(model: WaveNet, precision: str, plain: bool = False) -> Network
     def pack(weights: Sequence[Tensor]) -> Matrices:
         return pack_matrices(torch.stack(list(weights)), precision, plain)
 
-    outward = [_join(layer.residual, layer.skip) for layer in layers]
     taps = [tap.t() for layer in layers for tap in layer.dilated.weight.unbind(2)]
+    skip_bias = torch.stack([_bias(layer.skip) for layer in layers])
     told = torch.stack([_condition_weight(layer) for layer in layers])
     return Network(
-        embedding=align(model.input.table()),
+        embedding=pad(model.input.table()),
         dilated=pack(taps),
-        dilated_bias=align(torch.stack([_bias(layer.dilated) for layer in layers])),
+        dilated_bias=pad(torch.stack([_bias(layer.dilated) for layer in layers])),
         condition=pack_matrices(told, "fp32", plain),
-        outward=pack([weight.t() for weight, _ in outward]),
-        outward_bias=align(torch.stack([bias for _, bias in outward])),
+        residual=pack([layer.residual.weight[:, :, 0].t() for layer in layers]),
+        residual_bias=pad(torch.stack([_bias(layer.residual) for layer in layers])),
+        skip=pack([layer.skip.weight[:, :, 0].t() for layer in layers]),
+        skip_bias=pad(skip_bias if config.skip == "concat" else skip_bias.sum(0, keepdim=True)),
         hidden=pack([head.hidden.weight[:, :, 0].t()]),
-        hidden_bias=align(_bias(head.hidden)),
+        hidden_bias=pad(_bias(head.hidden)[None]),
         logits=pack([head.logits.weight[:, :, 0].t()]),
-        logits_bias=align(_bias(head.logits)),
+        logits_bias=pad(_bias(head.logits)[None]),
         dilations=np.array(config.dilations, dtype=np.int64),
         slots=_find_slots(config),
         num_taps=config.kernel_size,
@@ -119,9 +78,9 @@ def pack_network(model: WaveNet, precision: str, plain: bool = False) -> Network
     )
 
 
-def _join(one: nn.Conv1d, other: nn.Conv1d) -> tuple[Tensor, Tensor]:
-    """Weight, (outputs, inputs), and bias of two 1x1 convolutions of the same input, side by side."""
-    return torch.cat([one.weight, other.weight])[:, :, 0], torch.cat([_bias(one), _bias(other)])
+def pad(values: Tensor) -> Floats:
+    """A copy with as many columns as products have, which is whole vectors."""
+    return align(F.pad(values, (0, -values.shape[-1] % LEAST_BLOCK)))
 
 
 def _bias(layer: nn.Conv1d) -> Tensor:
@@ -135,223 +94,7 @@ def _condition_weight(layer: ResidualLayer) -> Tensor:
 
 
 def _find_slots(config: ModelConfig) -> NDArray[np.int64]:
+    """`Network.slots`: one place for all layers, or one for each."""
     if config.skip == "concat":
-        return np.arange(len(config.dilations)) * config.skip_channels
+        return np.arange(len(config.dilations))
     return np.append(np.full(len(config.dilations) - 1, -1), 0)  # the last layer's sums are of all
-
-
-def begin_streams(
-    network: Network, precision: str, contexts: NDArray[np.integer], told: Sequence[Told], reach: int
-) -> Streams:
-    """The state after contexts, (streams, reach) codes or more, which the kernel itself takes, one by one.
-
-    told: of each stream, its frame_index from the context's first code on. reach: the receptive field;
-    earlier codes do not count. So the state depends on the last codes alone, to the bit, and a take that
-    goes on from its own end plays what it would have played.
-    """
-    count, columns = len(contexts), network.dilated.num_columns
-    heard, spare = contexts[:, -reach:].astype(np.int64), contexts.shape[1] - reach
-    lengths = (network.num_taps - 1) * network.dilations + 1
-    starts = np.cumsum([0, *lengths], dtype=np.int64)
-    width, head = network.hidden.num_inputs, len(network.hidden_bias)
-
-    def rows(places: int, width: int) -> Rows:
-        return make_rows(places, count, width, precision)
-
-    streams = Streams(
-        queues=rows(int(starts[-1]), network.embedding.shape[1]),
-        queue_starts=starts,
-        position=np.zeros(1, np.int64),
-        outputs=_zeros(count, network.logits.num_columns),
-        encoded=np.stack(_pad_last([each.encoded[0].t().contiguous().numpy() for each in told])),
-        frame_index=np.stack(_pad_last([_index_from(each, spare) for each in told])),
-        frame=np.full(count, -1),
-        told=_zeros(count, len(lengths), columns),
-        heard=make_rows(1, 1, network.condition.num_inputs, "fp32"),
-        gates=_zeros(count, columns),
-        opened=_zeros(count, network.num_gates),
-        activated=rows(1, network.num_gates),
-        sums=_zeros(count, network.outward.num_columns),
-        rectified=_zeros(count, width),
-        skips=rows(1, width),
-        head=_zeros(count, network.hidden.num_columns),
-        hidden=rows(1, head),
-        guided=_zeros(network.num_outputs),
-        room=make_room(network.num_outputs),
-    )
-    hear_codes(network, streams, heard)
-    return streams
-
-
-def _zeros(*shape: int) -> Floats:
-    return torch.zeros(shape).numpy()
-
-
-def _pad_last(arrays: Sequence[NDArray]) -> list[NDArray]:
-    """All as long as the longest, by their last rows again."""
-    longest = max(map(len, arrays))
-    return [np.concatenate([each, np.repeat(each[-1:], longest - len(each), axis=0)]) for each in arrays]
-
-
-def _index_from(told: Told, first: int) -> NDArray[np.int64]:
-    """The frame index from a code of the context on; of the last code where there is none."""
-    index = told.frame_index[0].numpy()
-    return index[min(first, len(index) - 1) :]
-
-
-@compile_loop()
-def generate_block(  # type: ignore[no-untyped-def]
-    network, streams, guidance, uniforms, temperature, top_k, top_p, codes
-):
-    """Go on by one sample a uniform and write the codes, both (streams, samples).
-
-    Streams may be twice as many as uniforms: then the second half is told nothing, plays what the first
-    plays, and guides it (`GuidedWaveNet`).
-    """
-    count, levels = len(uniforms), network.embedding.shape[0]
-    chosen = np.zeros(len(streams.gates), np.int64)
-    for t in range(uniforms.shape[1]):
-        for row in range(count):
-            guide(network, streams, row, count, guidance)
-            if network.num_mixtures > 0:
-                code = choose_logistic_code(
-                    streams.guided, uniforms[row, t], levels, temperature, network.num_mixtures, streams.room
-                )
-            else:
-                code = choose_code(
-                    streams.guided, uniforms[row, t], temperature, top_k, top_p, levels, streams.room
-                )
-            codes[row, t] = chosen[row] = code
-            if len(chosen) > count:
-                chosen[count + row] = code
-        take_samples(network, streams, chosen)
-
-
-@compile_loop()
-def score_block(network, streams, codes, outputs):  # type: ignore[no-untyped-def]
-    """Take given codes, (streams, samples), and keep what was said of each, (samples, streams, outputs)."""
-    taken = np.zeros(len(codes), np.int64)
-    for t in range(codes.shape[1]):
-        for row in range(len(codes)):
-            taken[row] = codes[row, t]
-            for i in range(network.num_outputs):
-                outputs[t, row, i] = streams.outputs[row, i]
-        take_samples(network, streams, taken)
-
-
-@compile_loop()
-def hear_codes(network, streams, codes):  # type: ignore[no-untyped-def]
-    """Take given codes, (streams, samples)."""
-    taken = np.zeros(len(codes), np.int64)
-    for t in range(codes.shape[1]):
-        for row in range(len(codes)):
-            taken[row] = codes[row, t]
-        take_samples(network, streams, taken)
-
-
-@compile_part(inline=True)
-def guide(network, streams, row, count, guidance):  # type: ignore[no-untyped-def]
-    """Leave in `guided` the outputs of one stream: `GuidedWaveNet.outputs`."""
-    guiding = row + len(streams.outputs) - count  # itself, where nobody guides
-    for i in range(network.num_outputs):
-        told, nothing = streams.outputs[row, i], streams.outputs[guiding, i]
-        streams.guided[i] = nothing + guidance * (told - nothing)
-
-
-@compile_part(inline=True)
-def hear_condition(network, streams, row, frame):  # type: ignore[no-untyped-def]
-    """Leave in `told` what all layers' gates of a stream begin with while samples lie in this frame."""
-    store(streams.heard, 0, 0, streams.encoded[row], frame, streams.encoded.shape[2])
-    for layer in range(len(network.dilations)):
-        for i in range(network.dilated_bias.shape[1]):
-            streams.told[row, layer, i] = network.dilated_bias[layer, i]
-        multiply(network.condition, layer, streams.heard, 0, streams.told[row, layer : layer + 1])
-    streams.frame[row] = frame
-
-
-@compile_part(FUSED)
-def open_gates(gates, opened, width):  # type: ignore[no-untyped-def]
-    """tanh of the left half times sigmoid of the right. Addresses of rows."""
-    values, activated = floats_at(gates), floats_at(opened)
-    for i in range(width):
-        activated[i] = tanh(values[i]) * sigmoid(values[width + i])
-
-
-@compile_part(inline=True)
-def begin_sums(sums, row, bias):  # type: ignore[no-untyped-def]
-    for i in range(sums.shape[1]):
-        sums[row, i] = bias[i] if i < len(bias) else ZERO
-
-
-@compile_part(inline=True)
-def rectify(sums, row, first, target, to, width):  # type: ignore[no-untyped-def]
-    for i in range(width):
-        target[row, to + i] = max(sums[row, first + i], ZERO)
-
-
-@compile_part()
-def take_samples(network, streams, codes):  # type: ignore[no-untyped-def]
-    """Take the next sample of each stream and leave in `outputs` what is said of the one after."""
-    position = streams.position[0]
-    streams.position[0] += 1
-    for row in range(len(codes)):
-        enter(network, streams, row, codes[row], position)
-    for layer in range(len(network.dilations)):
-        pass_layer(network, streams, layer, position)
-    conclude(network, streams)
-
-
-@compile_part(inline=True)
-def enter(network, streams, row, code, position):  # type: ignore[no-untyped-def]
-    """Begin a stream's sums with what its code becomes, and hear what is told from here on."""
-    for i in range(streams.sums.shape[1]):
-        streams.sums[row, i] = network.embedding[code, i] if i < network.embedding.shape[1] else ZERO
-    frame = streams.frame_index[row, min(position, streams.frame_index.shape[1] - 1)]
-    if frame != streams.frame[row]:
-        hear_condition(network, streams, row, frame)
-
-
-@compile_part(inline=True)
-def pass_layer(network, streams, layer, position):  # type: ignore[no-untyped-def]
-    """All streams through one layer: sums hold its inputs before and the next layer's after."""
-    residual, num_taps = network.embedding.shape[1], network.num_taps
-    gates, sums = streams.gates, streams.sums
-    start, dilation = streams.queue_starts[layer], network.dilations[layer]
-    length = streams.queue_starts[layer + 1] - start
-    for row in range(len(gates)):
-        store(streams.queues, start + position % length, row, sums, row, residual)
-        for i in range(gates.shape[1]):
-            gates[row, i] = streams.told[row, layer, i]
-    for tap in range(num_taps):
-        place = start + (position + length - (num_taps - 1 - tap) * dilation) % length
-        multiply(network.dilated, layer * num_taps + tap, streams.queues, place, gates)
-    for row in range(len(gates)):
-        open_gates(
-            gates.ctypes.data + row * gates.strides[0],
-            streams.opened.ctypes.data + row * streams.opened.strides[0],
-            network.num_gates,
-        )
-        store(streams.activated, 0, row, streams.opened, row, network.num_gates)
-        for i in range(network.outward_bias.shape[1]):
-            sums[row, i] += network.outward_bias[layer, i]
-    multiply(network.outward, layer, streams.activated, 0, sums)
-    if network.slots[layer] >= 0:
-        for row in range(len(gates)):
-            rectify(sums, row, residual, streams.rectified, network.slots[layer], network.num_skips)
-            for i in range(residual, sums.shape[1]):
-                sums[row, i] = ZERO
-
-
-@compile_part(inline=True)
-def conclude(network, streams):  # type: ignore[no-untyped-def]
-    """From the rectified skips of all streams to their outputs."""
-    head, outputs, width = streams.head, streams.outputs, len(network.hidden_bias)
-    for row in range(len(head)):
-        store(streams.skips, 0, row, streams.rectified, row, streams.rectified.shape[1])
-        begin_sums(head, row, network.hidden_bias)
-    multiply(network.hidden, 0, streams.skips, 0, head)
-    for row in range(len(head)):
-        rectify(head, row, 0, head, 0, width)
-        store(streams.hidden, 0, row, head, row, width)
-        begin_sums(outputs, row, network.logits_bias)
-    multiply(network.logits, 0, streams.hidden, 0, outputs)

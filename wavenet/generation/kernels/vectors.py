@@ -20,6 +20,8 @@ from numba.extending import intrinsic
 LANES = 16
 BLOCK_VECTORS = 4
 """Vectors of a block: 64 columns, of which each input is loaded once; a last block may have two."""
+MOST_VECTORS = 2 * BLOCK_VECTORS
+"""Of two blocks at once, where there is one row: eight sums that do not wait for each other."""
 BLOCK_ROWS = 4
 """Rows that share what is loaded of a block: sixteen sums, which thirty-two registers hold."""
 
@@ -86,6 +88,23 @@ def _load_halves(b: Builder, weights: ir.Value, vectors: int) -> Values:
     return loaded
 
 
+def _load_bytes(b: Builder, weights: ir.Value, vectors: int) -> Values:
+    return [b.load(weights, 64 * j, BYTES) for j in range(vectors)]
+
+
+def _load_step(
+    b: Builder, load: LoadWeights, weights: ir.Value, vectors: int, vector_bytes: int, step: ir.Value,
+    num_steps: ir.Value,
+) -> Values:  # fmt: skip
+    """Weights of one step's inputs in a block, or in two of which one lies behind the other."""
+    width = min(vectors, BLOCK_VECTORS)
+    place = b.ir.add(weights, b.scaled(step, width * vector_bytes))
+    loaded = load(b, place, width)
+    if vectors > width:
+        loaded += load(b, b.ir.add(place, b.scaled(num_steps, width * vector_bytes)), width)
+    return loaded
+
+
 def _make_float_tile(vectors: int, rows: int, item_bytes: int) -> Any:
     """sums[r, :] += inputs[r, k] * weights[k, :] for all k, for `vectors` of columns and `rows` of rows.
 
@@ -104,8 +123,8 @@ def _make_float_tile(vectors: int, rows: int, item_bytes: int) -> Any:
             rows_out = _rows(b, sums, sums_stride, rows)
             running = _begin(b, rows_out, vectors)
             with b.each(num_inputs) as loop:
-                loaded = load_weights(
-                    b, builder.add(weights, b.scaled(loop.index, vectors * LANES * item_bytes)), vectors
+                loaded = _load_step(
+                    b, load_weights, weights, vectors, LANES * item_bytes, loop.index, num_inputs
                 )
                 for row, mine in zip(rows_in, running, strict=True):
                     x = b.splat(b.load(row, b.scaled(loop.index, 4), F32), FLOATS)
@@ -136,9 +155,9 @@ def _make_byte_tile(vectors: int, rows: int) -> Any:
             for mine in running:
                 for total in mine:
                     builder.store(b.constant(0, INTS), total)
-            with b.each(builder.lshr(num_inputs, ir.Constant(I64, 2))) as loop:
-                place = builder.add(weights, b.scaled(loop.index, vectors * 64))
-                loaded = [b.load(place, 64 * j, BYTES) for j in range(vectors)]
+            num_steps = builder.lshr(num_inputs, ir.Constant(I64, 2))
+            with b.each(num_steps) as loop:
+                loaded = _load_step(b, _load_bytes, weights, vectors, 64, loop.index, num_steps)
                 for row, mine in zip(rows_in, running, strict=True):
                     four = b.splat(b.load(row, b.scaled(loop.index, 4), I32), INTS)
                     for total, weight in zip(mine, loaded, strict=True):
@@ -182,6 +201,48 @@ def _end(b: Builder, rows_out: Values, running: Sequence[Values]) -> None:
             b.store(b.ir.load(total), row, 64 * j)
 
 
+def _make_mapping(change: Callable[[Builder, ir.Value, ir.Value], ir.Value]) -> Any:
+    """From target and source at two addresses to what the target is to be; count: a multiple of 16."""
+
+    @intrinsic
+    def mapping(typing, target, source, count):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            b = Builder(builder)
+            with b.each(builder.lshr(arguments[2], ir.Constant(I64, 4))) as loop:
+                at = b.scaled(loop.index, 64)
+                there, values = (b.load(address, at, FLOATS) for address in arguments[:2])
+                b.store(change(b, there, values), arguments[0], at)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), generate
+
+    return mapping
+
+
+copy_floats = _make_mapping(lambda b, there, values: values)
+add_floats = _make_mapping(lambda b, there, values: b.ir.fadd(there, values))
+
+
+@intrinsic
+def round_floats(typing, target, source, count, least, steps):  # type: ignore[no-untyped-def]
+    """Bytes at target: by how many steps each float32 at source is above the least.
+
+    count: of both, a multiple of 16.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        b, (target, source, count, *scale) = Builder(builder), arguments
+        least, steps = (b.splat(value, FLOATS) for value in scale)
+        with b.each(builder.lshr(count, ir.Constant(I64, 4))) as loop:
+            above = builder.fsub(b.load(source, b.scaled(loop.index, 64), FLOATS), least)
+            half_up = b.call("llvm.fmuladd.v16f32", above, steps, b.constant(0.5, FLOATS))
+            whole = builder.trunc(builder.fptosi(half_up, INTS), ir.VectorType(I8, LANES))
+            b.store(whole, target, b.scaled(loop.index, 16))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3, types.float32, types.float32), generate
+
+
 @intrinsic
 def extremes(typing, source, count):  # type: ignore[no-untyped-def]
     """The least and the greatest of count float32 at an address and 0; count: a multiple of 16.
@@ -211,6 +272,23 @@ def extremes(typing, source, count):  # type: ignore[no-untyped-def]
         return context.make_tuple(builder, signature.return_type, [least, greatest])
 
     return types.UniTuple(types.float32, 2)(types.int64, types.int64), generate
+
+
+@intrinsic
+def greatest(typing, source, count):  # type: ignore[no-untyped-def]
+    """The greatest of count float32 at an address, a multiple of 16. NaN is passed over; of none: -inf."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        b = Builder(builder)
+        place = cgutils.alloca_once_value(builder, b.constant(float("-inf"), FLOATS))
+        with b.each(builder.lshr(arguments[1], ir.Constant(I64, 4))) as loop:
+            values, found = b.load(arguments[0], b.scaled(loop.index, 64), FLOATS), builder.load(place)
+            builder.store(builder.select(builder.fcmp_ordered(">", values, found), values, found), place)
+        kind = ir.FunctionType(F32, [FLOATS])
+        reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.fmax.v16f32")
+        return builder.call(reduce, [builder.load(place)])
+
+    return types.float32(types.int64, types.int64), generate
 
 
 def _make_pointer(element: types.Type) -> Any:
@@ -245,6 +323,7 @@ def two_to(typing, power):  # type: ignore[no-untyped-def]
 class Tiles(NamedTuple):
     """A product of each shape: rows, then vectors of columns."""
 
+    one_double: Any
     one_wide: Any
     one_narrow: Any
     four_wide: Any
@@ -253,6 +332,7 @@ class Tiles(NamedTuple):
 
 def _make_tiles(make: Callable[..., Any], *arguments: int) -> Tiles:
     shapes = [(rows, width) for rows in (1, BLOCK_ROWS) for width in (BLOCK_VECTORS, BLOCK_VECTORS // 2)]
+    shapes = [(1, MOST_VECTORS), *shapes]
     return Tiles(*(make(width, rows, *arguments) for rows, width in shapes))
 
 
