@@ -38,7 +38,12 @@ def prefect_server(workspace: Path, port: int) -> Iterator[str]:
             f"--port {port}: a server answers there already; set PREFECT_API_URL={url} to use it"
         )
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"}
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_API_PORT": str(port),  # or its UI would ask port 4200
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    }
     server = subprocess.Popen(  # noqa: S603 (Prefect's own)
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         preexec_fn=_end_with_starter, start_new_session=True,
