@@ -7,12 +7,15 @@ for; and, for root on Linux, a network of loopback alone, whose kernel counts wh
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tasks.tracking import ui_command
+from tasks.workspace import Workspace
 from tests.conftest import TINY, write_tone
 
 ROOT = Path(__file__).parents[2]
@@ -107,19 +110,17 @@ def test_a_default_run_stays_on_this_machine(watched, tmp_path):
 @pytest.mark.parametrize("server", ["prefect", "mlflow"])
 def test_the_servers_as_documented_stay_on_this_machine(watched, tmp_path, server):
     """In the repository's root, where prefect.toml lies."""
+    told, *ui = shlex.split(ui_command(Workspace(root=tmp_path)))
     address, *command = {
-        "prefect": ["http://127.0.0.1:4200/api/health", "-m", "prefect", "server", "start"],
-        "mlflow": [
-            "http://127.0.0.1:5000/health", "-m", "mlflow", "ui", "--backend-store-uri",
-            f"sqlite:///{tmp_path}/mlflow.db", "--workers", "1",
-        ],
-    }[server]  # fmt: skip
+        "prefect": ["http://127.0.0.1:4200/api/health", "prefect", "server", "start"],
+        "mlflow": ["http://127.0.0.1:5000/health", *ui, "--workers", "1"],
+    }[server]
     if not can_be_alone():
         pytest.skip("their ports may be another's")
     (tmp_path / "home").mkdir()
     done, left = watched(
-        sys.executable, "-c", SERVED, address, sys.executable, *command,
-        folder=ROOT, PREFECT_HOME=str(tmp_path / "home"),
+        sys.executable, "-c", SERVED, address, sys.executable, "-m", *command,
+        folder=ROOT, PREFECT_HOME=str(tmp_path / "home"), **dict([told.split("=")]),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert left == []
