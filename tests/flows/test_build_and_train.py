@@ -11,6 +11,7 @@ import soundfile
 from flows.prepare import prepare_shards
 from tasks.workspace import Workspace
 from wavenet.data.shards.format import read_manifest
+from wavenet.errors import NotMadeError
 from wavenet.evaluation.take_scores import read_scores, scores_of
 
 INGESTS = {f"{task}-song {number}" for task in ("ingest", "examine") for number in range(3)}
@@ -117,6 +118,28 @@ def test_retraining_one_stem_runs_only_that_stem(run, first_run, songs):
     assert result.figures == first_run.figures  # the same seed plays the same
     assert result.badness == first_run.badness
     assert run(songs).ran == []
+
+
+def test_stems_trained_side_by_side_end_as_one_after_another(run, first_run, songs, tmp_path):
+    beside = run(songs, "orchestration.devices=[cpu,cpu]", workspace=tmp_path / "beside")
+    assert set(beside.ran) == EVERYTHING
+    assert beside.figures == first_run.figures
+    assert beside.output.mix.read_bytes() == first_run.output.mix.read_bytes()
+
+
+def test_where_nothing_may_be_trained_a_missing_model_is_named(prefect_server, first_run, workspace):
+    from flows.evaluate import evaluate
+    from flows.generate_and_mix import generate_and_mix
+
+    took = generate_and_mix(seed=4, workspace=workspace)
+    assert set(took.ran) == {"generate-drums", "generate-bass", "mix"}
+    measured = evaluate(workspace=workspace)
+    for stem, bits in measured.bits.items():
+        assert bits["heldout"] == pytest.approx(first_run.figures[stem]["heldout"])
+        assert bits["train"] > 0
+    for flow in (generate_and_mix, evaluate):
+        with pytest.raises(NotMadeError, match="train-bass: this was not made yet"):
+            flow(overrides=["stems.bass.training.steps=7"], workspace=workspace)
 
 
 def test_a_change_of_the_mix_alone_mixes_alone(run, first_run, songs):
