@@ -3,10 +3,9 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
 from typing import Any
 
-from prefect import Task, tags
+from prefect import Task
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
@@ -17,11 +16,6 @@ from tasks.progress import Progress
 
 THREADS = 2 * (os.cpu_count() or 1)
 """Tasks at once: they mostly wait for the pool's processes, one a core."""
-
-
-def tagged(task: Task, inputs: dict[str, Any]) -> AbstractContextManager:
-    """Have a task run tagged with its stage, and with its stem where it has one: the UI filters by either."""
-    return tags(task.name, *([inputs["stem"]] if "stem" in inputs else []))
 
 
 class Ledger:
@@ -37,8 +31,7 @@ class Ledger:
         if self.cluster:
             (record,) = self.call_all("", task, [inputs])
             return record
-        with tagged(task, inputs):
-            state = task(**inputs, return_state=True)
+        state = task(**inputs, return_state=True)
         record = state.result()
         self._note(task, inputs, state.name)
         return record
@@ -60,8 +53,7 @@ class Ledger:
         return records
 
     def _submit(self, task: Task, inputs: dict[str, Any]) -> PrefectFuture:
-        with tagged(task, inputs):
-            return self.cluster.submit(task, inputs) if self.cluster else task.submit(**inputs)
+        return self.cluster.submit(task, inputs) if self.cluster else task.submit(**inputs)
 
     def _note(self, task: Task, inputs: dict[str, Any], state_name: str | None) -> None:
         names = self.cached if state_name == CACHED else self.ran

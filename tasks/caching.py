@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Any, get_type_hints
 
 from prefect import Task, task
+from prefect.context import TaskRunContext
 from prefect.states import Completed
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -82,12 +83,14 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
     def decorate(function: Callable) -> Task:
         signature = inspect.signature(function)
         record_type = get_type_hints(function)["return"]
+        name = function.__name__.replace("_", "-")
 
         @functools.wraps(function)
         def run(
             *, workspace: Workspace, refresh: bool = False, only_reuse: bool = False, **inputs: Any
         ) -> Any:
-            kept = {name: value for name, value in inputs.items() if name not in ignore}
+            _tag_task_run(name, inputs.get("stem"))
+            kept = {key: value for key, value in inputs.items() if key not in ignore}
             key = content_key(function.__name__, version, kept)
             record = None if refresh else read_result(workspace, key, record_type)
             if record is not None:  # which needs no lock: it is whole
@@ -109,10 +112,19 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
                 return record
 
         run.__signature__ = _public(signature)  # type: ignore[attr-defined]
-        name = function.__name__.replace("_", "-")
         return task(run, name=name, version=version, task_run_name=run_name, persist_result=False)
 
     return decorate
+
+
+def _tag_task_run(*tags: str | None) -> None:
+    """Have this task run tagged with its stage, and with its stem where it has one: the UI filters by either.
+
+    Here and not by `prefect.tags`: for each task run that begins with tags, Prefect asks its server for the
+    limits of those tags, which takes up to seconds on SQLite. So they are seen once the task run has ended.
+    """
+    if context := TaskRunContext.get():
+        context.task_run.tags = sorted({*context.task_run.tags, *filter(None, tags)})
 
 
 def _public(signature: inspect.Signature) -> inspect.Signature:
