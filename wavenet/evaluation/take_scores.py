@@ -11,6 +11,7 @@ Both are measured window by window, so that a take that dies after half of its t
 never plays, whatever its means are.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -130,9 +131,10 @@ def score_take(
     windows = [piece[w.start : w.stop] for piece in pieces for w in list_windows(len(piece), rate)]
     sounds = [measure_sound(w, rate, ranges.silent_db, ranges.full_scale) for w in windows]
     figures = {name: _score_figure(sounds, name, ranges.figures[name]) for name in ranges.figures}
+    outside = [figure.outside for figure in figures.values()]
+    distance = likelihood.distance if likelihood else 0.0
     return TakeScore(
-        badness=sum(figure.outside for figure in figures.values())
-        + (likelihood.distance if likelihood else 0.0),
+        badness=math.fsum([*outside, distance]),  # exact: the order of figures is nobody's business
         seconds=(num_samples or num_scored) / rate,
         seconds_scored=num_scored / rate,
         figures=figures,

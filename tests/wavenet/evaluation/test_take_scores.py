@@ -93,6 +93,17 @@ def test_badness_is_the_sum_of_what_stands_beside_it(takes, ranges):
     assert score.badness == pytest.approx(sum(parts) + likelihood.distance)
 
 
+def test_badness_does_not_depend_on_the_order_of_figures(takes, ranges):
+    """Ranges that were read back have theirs in another order than those that were just measured."""
+    names = sorted(ranges.figures)
+    orders = [names, names[::-1], names[1:] + names[:1], names[2:] + names[:2]]
+    turned = [
+        ranges.model_copy(update={"figures": {n: ranges.figures[n] for n in order}}) for order in orders
+    ]
+    for take in takes.values():
+        assert len({score_take([take], one).badness for one in turned}) == 1
+
+
 def test_the_earlier_a_take_dies_the_worse_it_is(takes, ranges, scores):
     later = takes["music"].copy()
     later[10 * RATE :] = 0

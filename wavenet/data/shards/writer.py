@@ -33,9 +33,9 @@ def write_shards(sources: Sequence[StemSource], folder: Path, fmt: ShardFormat) 
     """Quantize working audio into a shard set in a folder of its own. Returns its manifest.
 
     Nothing is flushed to disk: `publish_folder` does that for the folder as a whole. Files that an earlier
-    attempt left there, which was killed, are removed.
+    attempt left there, which was killed, are removed; what is no shard stays.
     """
-    for left in folder.iterdir():
+    for left in folder.glob("*.parquet"):
         left.unlink()
     labels = sorted({name for source in sources for name in source.labels})
     columns = Columns(make_schema(fmt.feature_specs, labels), label_columns(labels))
