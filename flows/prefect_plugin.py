@@ -44,6 +44,6 @@ def _accept_bare_names() -> None:
         found = await self.read_deployments(
             deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=wanted))
         ) or await self.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=wanted)))
-        return found[0] if len(found) == 1 else await read_by_name(self, name)
+        return found[0] if len(found) == 1 else await read_by_name(self, f"{name}/{name}")
 
     PrefectClient.read_deployment_by_name = read_deployment_by_name  # type: ignore[method-assign]

@@ -89,6 +89,16 @@ def test_an_api_that_cannot_start_is_an_error_that_names_the_folder_and_the_reas
     assert apis() == []
 
 
+@pytest.fixture
+def own_database():
+    """As for a person: the server that other tests share has another database in this process's settings."""
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
+
+    with temporary_settings(restore_defaults={PREFECT_API_DATABASE_CONNECTION_URL}):
+        yield
+
+
+@pytest.mark.usefixtures("own_database")
 def test_runs_that_were_killed_are_told_as_crashed_by_the_next_one_unless_another_is_alive(home):
     with embedded_api(home) as wait:
         left = begin_flow_run(wait())
