@@ -106,7 +106,8 @@ def run_band(
     retrain: stems to train and generate again. may_train: if not, NotMadeError where a model is not there.
     """
     settings, place, request = begin_run(request, workspace)
-    name = run_name(open_listing(request.input, place.downloads), request.config)
+    listing = open_listing(request.input, place.downloads)
+    name = run_name(listing, request.config)
     weights = take_all_weights(place, settings)
     remember_request(place, request)
     tags = {**own_tags(), "input": request.input}
@@ -115,7 +116,7 @@ def run_band(
     with open_cluster(settings.orchestration) as cluster, tracking as tracker:
         ledger = Ledger(cluster)
         tracker.log_config(settings.model_dump(mode="json"))
-        prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
+        prepared = prepare_band(place, listing, settings, ledger)
         plan = prepared.plan
         tracker.log_doctor(report_on(place, name, prepared, settings, ledger))
         shard_sets = write_shard_sets(place, prepared, settings, ledger)
@@ -158,7 +159,8 @@ def evaluate_band(request: Request, workspace: str | Path) -> Evaluation:
     beside = measure_stems(place, shard_sets, settings, ledger)
     bits = {}
     for stem, shard_set in shard_sets.items():
-        model = find_model(place, stem, settings, shard_set, beside[stem], weights, ledger)
+        inputs = training_inputs(place, stem, settings, shard_set, beside[stem], weights)
+        model = ledger.call(train, **inputs, tracking_run=None, devices=[], only_reuse=True)
         measured = ledger.call(evaluate, workspace=place, stem=stem, model=model.weights, shards=shard_set)
         bits[stem] = {**measured.bits, **beside[stem].bits.model_dump()}
     return Evaluation(bits=bits, ran=ledger.ran, cached=ledger.cached)
@@ -231,20 +233,6 @@ def train_model(run: Run, stem: str, inputs: StemInputs) -> ModelRecord:
     return model
 
 
-def find_model(
-    place: Workspace,
-    stem: str,
-    settings: Config,
-    shards: ShardsRecord,
-    beside: BaselinesRecord,
-    weights: Mapping[str, WeightsRecord],
-    ledger: Ledger,
-) -> ModelRecord:
-    """One stem's model that is trained already. Raises NotMadeError where it is not."""
-    inputs = training_inputs(place, stem, settings, shards, beside, weights)
-    return ledger.call(train, **inputs, tracking_run=None, devices=[], only_reuse=True)
-
-
 def training_inputs(
     place: Workspace,
     stem: str,
@@ -266,7 +254,7 @@ def training_inputs(
     }
 
 
-def check_names(settings: Config, stems: Collection[str], retrain: list[str]) -> None:
+def check_names(settings: Config, stems: Collection[str], retrain: Collection[str]) -> None:
     """Refuse settings for stems that there are none of."""
     named = {
         "ingest.stems": settings.ingest.stems or [],

@@ -3,7 +3,6 @@
 The invariant: the server listens on loopback alone, and ends with whoever started it, however that ends.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,13 +11,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from tasks.pool import end_with_starter
 from wavenet.errors import ConfigError
 
 HOST = "127.0.0.1"
 SECONDS_TO_START = 60.0
-PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def prefect_server(workspace: Path, port: int) -> Iterator[str]:
     }
     server = subprocess.Popen(  # noqa: S603 (Prefect's own)
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        preexec_fn=_end_with_starter, start_new_session=True,
+        preexec_fn=partial(end_with_starter, signal.SIGTERM), start_new_session=True,
     )  # fmt: skip
     try:
         _wait_for(server, url)
@@ -66,11 +66,6 @@ def serve_workspace(workspace: str, url: str) -> None:
     print(f"  export PREFECT_API_URL={url}", file=sys.stderr)
     print("  prefect deployment run build-and-train/build-and-train", file=sys.stderr, flush=True)
     serve_deployments({"workspace": workspace})
-
-
-def _end_with_starter() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_for(server: subprocess.Popen, url: str) -> None:

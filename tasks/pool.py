@@ -136,11 +136,17 @@ def mute_libraries() -> None:
         os.dup2(nowhere.fileno(), 2)
 
 
+def end_with_starter(how: signal.Signals) -> None:
+    """Have the kernel send this process a signal when the one that started it ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, how)
+
+
 def die_with_parent() -> None:
     """Let the kernel end this process when the one that started it ends (Linux); Ctrl-C is its parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_starter(signal.SIGKILL)
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         _let_go_of_forkserver()
 
 
