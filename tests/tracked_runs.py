@@ -5,6 +5,8 @@ import shutil
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
+from mlflow import MlflowClient
 from safetensors.numpy import save_file
 
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, TakeRecord
@@ -94,3 +96,21 @@ class Band:
                 tracker.log_training(self.place, stem, self.model(seed, bits, stem), self.beside, reused)
                 tracker.log_take(self.place, stem, self.take(stem))
         return tracker
+
+
+@pytest.fixture
+def place(place, mlflow_database):
+    """A workspace with an empty MLflow store."""
+    place.root.mkdir()
+    shutil.copy(mlflow_database, place.root / "mlflow.db")
+    return place
+
+
+@pytest.fixture
+def band(place, shard_folder):
+    return Band(place, shard_folder)
+
+
+@pytest.fixture
+def client(place):
+    return MlflowClient(tracking_uri=f"sqlite:///{place.root}/mlflow.db")

@@ -6,14 +6,13 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
     FlowRunFilter,
     FlowRunFilterId,
 )
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.browser import browser, needs_browser
+from tests.prefect_artifacts import artifacts_of
 from tests.prefect_server import PrefectServer
 
 __all__ = ["browser"]
@@ -28,15 +27,6 @@ def latest_runs(workspace):
     parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     mine = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     return {None: parent, **{run.data.tags["stem"]: run for run in mine}}
-
-
-def artifacts_of(flow_run_id):
-    """Of each key what Prefect has; there is one of each."""
-    asked = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=asked, limit=100)
-    assert len({one.key for one in found}) == len(found)
-    return {one.key: one for one in found}
 
 
 def task_runs_of(flow_run_id):

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from tasks.tracking import EXPERIMENT, ui_command
 from tasks.workspace import Workspace
+from tests.mlflow_server import wait_for
 
 
 @pytest.fixture
@@ -175,17 +175,6 @@ def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(20)
-
-
-def wait_for(url, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            get(url)
-            return
-        except OSError:
-            time.sleep(0.3)
-    raise TimeoutError(url)
 
 
 def get(url):

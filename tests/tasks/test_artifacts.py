@@ -15,7 +15,6 @@ import pytest
 from markdown_it import MarkdownIt
 from prefect import flow, task
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.artifact_board import Artifact, Board, Content, NotYetError
@@ -23,6 +22,7 @@ from tasks.artifact_words import NOTHING, cell, code, escape, link, picture, tab
 from tasks.artifacts import artifact_key, close_artifacts, run_artifact, run_ids
 from tasks.progress import Progress, RunProgress, TrainingProgress
 from tasks.stem_pictures import LearningPictures, thin_out
+from tests.prefect_artifacts import artifacts_of
 from wavenet.evaluation.baselines import Baselines
 from wavenet.evaluation.plots import plot_loss
 from wavenet.files import write_text
@@ -53,15 +53,6 @@ def run(prefect_server):
         return artifacts_of(flow_run_ids[0])
 
     return run
-
-
-def artifacts_of(flow_run_id):
-    """Of each key what Prefect has; there is one of each."""
-    asked = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=asked, limit=100)
-    assert len({one.key for one in found}) == len(found)
-    return {one.key: one for one in found}
 
 
 def show(key, text, soon=False, pause=0.0):

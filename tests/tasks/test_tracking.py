@@ -4,7 +4,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import shutil
 import sys
 import time
 from types import SimpleNamespace
@@ -18,28 +17,11 @@ from tasks.tracking.outbox import OUTBOX, Outbox, folders_of, new_outboxes
 from tasks.tracking.system import SystemSampler
 from tests.mlflow_server import MlflowServer
 from tests.small_training import shard_folder
-from tests.tracked_runs import Band
+from tests.tracked_runs import band, client, place
 from wavenet.config import load_config
 
-__all__ = ["shard_folder"]
+__all__ = ["band", "client", "place", "shard_folder"]
 CURVE = "train/bits_per_sample"
-
-
-@pytest.fixture
-def place(place, mlflow_database):
-    place.root.mkdir()
-    shutil.copy(mlflow_database, place.root / "mlflow.db")
-    return place
-
-
-@pytest.fixture
-def band(place, shard_folder):
-    return Band(place, shard_folder)
-
-
-@pytest.fixture
-def client(place):
-    return MlflowClient(tracking_uri=f"sqlite:///{place.root}/mlflow.db")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """Models of stems in MLflow's registry: each once, the best the champion, found again by name."""
 
-import shutil
-
 import pytest
-from mlflow import MlflowClient
 from safetensors.numpy import load_file
 
 from tasks.tracking import download_weights, promote_stems, read_runs
@@ -11,28 +8,11 @@ from tasks.tracking.promotion import Version, choose_champion
 from tasks.tracking.reading import differing_params
 from tests.mlflow_server import MlflowServer
 from tests.small_training import shard_folder
-from tests.tracked_runs import Band
+from tests.tracked_runs import band, client, place
 from wavenet.errors import ConfigError
 from wavenet.files import read_json, write_json
 
-__all__ = ["shard_folder"]
-
-
-@pytest.fixture
-def place(place, mlflow_database):
-    place.root.mkdir()
-    shutil.copy(mlflow_database, place.root / "mlflow.db")
-    return place
-
-
-@pytest.fixture
-def band(place, shard_folder):
-    return Band(place, shard_folder)
-
-
-@pytest.fixture
-def client(place):
-    return MlflowClient(tracking_uri=f"sqlite:///{place.root}/mlflow.db")
+__all__ = ["band", "client", "place", "shard_folder"]
 
 
 def hold_out_other_audio(band):
