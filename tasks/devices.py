@@ -1,15 +1,13 @@
 """Which device a training has, and that no other training has it meanwhile.
 
 A device is guarded twice. On this machine by an flock, which the system frees when its holder dies; and in
-Prefect by a global concurrency limit of its own, `waveband HOST DEVICE`, so that the UI shows what is taken,
-and a person may set it to 0 to keep a device free. Only who holds the flock takes the limit, so what a killed
-run left occupied is freed by whoever is next. Knows nothing of what is trained.
+Prefect by a global concurrency limit of its own, which only who holds the flock takes: so what a killed run
+left occupied is freed by whoever is next. Knows nothing of what is trained.
 """
 
 import contextlib
 import fcntl
 import os
-import platform
 import re
 import sys
 import tempfile
@@ -19,15 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
-from prefect.concurrency.sync import concurrency
 from prefect.context import TaskRunContext
-from prefect.exceptions import ObjectNotFound
+
+from tasks.device_limits import occupied
 
 AUTO, CPU = "auto", "cpu"
 SECONDS_BETWEEN_LOOKS = 0.2
-LEASE_SECONDS = 60.0
 
 
 def list_slots(devices: Sequence[str]) -> list[str]:
@@ -72,7 +67,7 @@ def _held(names: dict[str, str]) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         device, name = stack.enter_context(_claimed(names))
         if TaskRunContext.get() is not None:
-            stack.enter_context(_limited(f"waveband {platform.node()} {name}"))
+            stack.enter_context(occupied(name))
         yield device
 
 
@@ -116,35 +111,3 @@ def _folder() -> Path:
     folder = Path(os.environ.get("WAVEBAND_DEVICES") or usual)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-@contextmanager
-def _limited(name: str) -> Iterator[None]:
-    """Occupy the limit of that name. A Prefect that cannot be reached stops no training."""
-    try:
-        _make_free(name)
-        stack = contextlib.ExitStack()
-        stack.enter_context(
-            concurrency(name, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False)
-        )
-    except Exception as error:
-        print(f"Prefect's limit '{name}' cannot be used ({error}); going on", file=sys.stderr, flush=True)
-        yield
-        return
-    try:
-        yield
-    finally:
-        with contextlib.suppress(Exception):  # the server may be gone by now
-            stack.close()
-
-
-def _make_free(name: str) -> None:
-    """Make the limit, or free what a run left occupied that was killed: we alone may take it now."""
-    with get_client(sync_client=True) as client:
-        try:
-            limit = client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
-            return
-        if limit.active_slots:
-            client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))

@@ -8,9 +8,13 @@ import time
 
 import pytest
 from prefect import flow, task
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks import devices
+from flows.embedded_api import embedded_api
+from tasks import device_limits, devices
+from tasks.device_limits import name_limit
 from tasks.devices import is_gpu, lease_all, lease_device, list_slots
 
 
@@ -93,7 +97,7 @@ def test_a_killed_holder_holds_nothing(own_folder):
 
 def limit_of(name):
     with get_client(sync_client=True) as client:
-        return client.read_global_concurrency_limit_by_name(f"waveband {devices.platform.node()} {name}")
+        return client.read_global_concurrency_limit_by_name(name_limit(name))
 
 
 @task
@@ -139,7 +143,7 @@ def test_without_prefect_a_training_goes_on(monkeypatch, capsys, prefect_server)
 
     @task
     def hold_unguarded():
-        monkeypatch.setattr(devices, "concurrency", gone)
+        monkeypatch.setattr(device_limits, "get_client", gone)
         with lease_device(["cuda:9"]) as device:
             seen.append(device)
 
@@ -150,3 +154,67 @@ def test_without_prefect_a_training_goes_on(monkeypatch, capsys, prefect_server)
     train()
     assert seen == ["cuda:9"]
     assert "going on" in capsys.readouterr().err
+
+
+def test_a_device_whose_limit_is_0_is_waited_for_until_it_is_1(monkeypatch, capsys, prefect_server):
+    monkeypatch.setattr(device_limits, "SECONDS_BETWEEN_ASKS", 0.1)
+    seen = []
+
+    @task
+    def hold_later():
+        name = name_limit("cuda:10")
+        with get_client(sync_client=True) as client:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=0))
+            allow = GlobalConcurrencyLimitUpdate(limit=1)
+            later = threading.Timer(1, client.update_global_concurrency_limit, (name, allow))
+            later.start()
+            begun = time.monotonic()
+            with lease_device(["cuda:10"]):
+                seen.append(time.monotonic() - begun)
+            later.join()
+
+    @flow
+    def train():
+        hold_later()
+
+    train()
+    assert seen[0] >= 0.9
+    assert capsys.readouterr().err.count("lets no training run") == 1
+
+
+def test_a_lease_is_renewed_for_as_long_as_the_device_is_held(monkeypatch, prefect_server):
+    monkeypatch.setattr(device_limits, "SECONDS_BETWEEN_RENEWALS", 0.1)
+    renewed = []
+    renew = SyncPrefectClient.renew_concurrency_lease
+    monkeypatch.setattr(
+        SyncPrefectClient, "renew_concurrency_lease", lambda *told: renewed.append(renew(*told).status_code)
+    )
+
+    @flow
+    def train():
+        hold_for_a_second()
+
+    @task
+    def hold_for_a_second():
+        with lease_device(["cuda:11"]):
+            time.sleep(1)
+
+    train()
+    assert len(renewed) > 3
+    assert set(renewed) <= {200, 204}
+
+
+def test_a_process_asks_the_server_that_it_has_now_not_the_one_it_had(tmp_path, prefect_server):
+    """A run that lost its server goes on with another one."""
+    seen = []
+
+    @flow
+    def train():
+        hold(["cuda:12"], seen)
+
+    train()
+    with get_client(sync_client=True) as client:
+        client.update_global_concurrency_limit(name_limit("cuda:12"), GlobalConcurrencyLimitUpdate(limit=0))
+    with embedded_api(tmp_path / "other") as wait, temporary_settings({PREFECT_API_URL: wait()}):
+        train()
+    assert seen == [1, 1]
