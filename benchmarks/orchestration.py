@@ -71,7 +71,7 @@ def run_directly(input: str, workspace: Path, overrides: list[str]) -> None:
     from flows.band import Run, gather_inputs, play_band
     from flows.ledger import DirectLedger
     from flows.prepare import open_workspace, prepare_band, write_shard_sets
-    from flows.requests import Request
+    from flows.run_request import Request
     from tasks.mix import mix
     from wavenet.data.listing import open_listing
 

@@ -16,8 +16,9 @@ from flows.again import Again, find_set_back
 from flows.doctor import report_on
 from flows.ledger import Ledger
 from flows.lines import work_in_lines
+from flows.outliving import outlive_worker
 from flows.prepare import open_workspace, prepare_band, run_name, write_shard_sets
-from flows.requests import Request, find_input, remember_request
+from flows.run_request import Request, find_input, remember_request
 from flows.runners import open_cluster
 from flows.runtime import quiet_mlflow
 from flows.training import take_all_weights
@@ -145,6 +146,7 @@ def run_band(
 def begin_run(request: Request, workspace: str | Path) -> tuple[Config, Workspace, Request]:
     """Settings and place of a request, and the request with its input found. Raises ConfigError."""
     quiet_mlflow()
+    outlive_worker()
     settings = request.settings()
     place = open_workspace(workspace)
     return settings, place, request.model_copy(update={"input": find_input(place, request.input)})

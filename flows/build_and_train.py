@@ -8,7 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.band import PipelineResult, run_band
 from flows.ledger import THREADS
 from flows.parameters import Changes, given
-from flows.requests import DEMO, Request
+from flows.run_request import DEMO, Request
 
 
 @flow(name="build-and-train", task_runner=ThreadPoolTaskRunner(max_workers=THREADS), flow_run_name="{input}")

@@ -8,7 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.band import Evaluation, evaluate_band
 from flows.ledger import THREADS
 from flows.prepare import open_workspace
-from flows.requests import last_request
+from flows.run_request import last_request
 
 
 @flow(name="evaluate", task_runner=ThreadPoolTaskRunner(max_workers=THREADS))

@@ -10,7 +10,7 @@ from flows.band import PipelineResult, run_band
 from flows.ledger import THREADS
 from flows.parameters import Changes, given
 from flows.prepare import open_workspace
-from flows.requests import last_request
+from flows.run_request import last_request
 
 
 @flow(name="generate-and-mix", task_runner=ThreadPoolTaskRunner(max_workers=THREADS))

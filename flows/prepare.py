@@ -12,7 +12,7 @@ from posixpath import basename
 from pydantic import BaseModel
 
 from flows.ledger import DirectLedger, Ledger
-from flows.requests import Request, find_input
+from flows.run_request import Request, find_input
 from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
 from tasks.plan import IngestedSong, Prepared

@@ -8,7 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.ledger import THREADS, Ledger
 from flows.parameters import Changes, given
 from flows.prepare import PreparedShards, prepare_request
-from flows.requests import DEMO, Request
+from flows.run_request import DEMO, Request
 
 
 @flow(name="prepare", task_runner=ThreadPoolTaskRunner(max_workers=THREADS), flow_run_name="{input}")

@@ -2,11 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
+
+from tests.loopback import answers, free_port, wait_for
 
 
 class MlflowServer:
@@ -14,9 +13,7 @@ class MlflowServer:
 
     def __init__(self, folder):
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
 
@@ -31,21 +28,10 @@ class MlflowServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_for(f"{self.url}/health", 120)
+        wait_for(lambda: answers(f"{self.url}/health"))
 
     def kill(self):
         if self.process:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(20)
             self.process = None
-
-
-def wait_for(url, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=10):
-                return
-        except OSError:
-            time.sleep(0.3)
-    raise TimeoutError(url)

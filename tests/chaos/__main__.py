@@ -1,6 +1,7 @@
 """`python -m tests.chaos`: kill runs at random moments, begin them again, and count what was lost.
 
 As in: python -m tests.chaos --kills 30 --seed 1 --kinds flow training "pool worker" --stems drums bass
+With --deployed each is a run of the deployment, and Prefect's server and worker are killed, too.
 """
 
 import argparse
@@ -9,13 +10,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tests.chaos.campaign import ENDING, Blow, Campaign
-from tests.chaos.family import KINDS
-from tests.chaos.songs import OVERRIDES, write_input
+from tests.chaos.family import KINDS, MARK, OF_A_COMMAND, OF_A_SITE
+from tests.chaos.songs import write_input
 from tests.chaos.traces import BETWEEN, STAGES, STARTING
+from tests.prefect_site import Site
 
 KILLS_A_WORKSPACE = 10
 
@@ -25,12 +28,13 @@ def main() -> int:
     asked = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="waveband-chaos-") as folder:
         place = Path(folder)
-        arguments = write_input(place, asked.stems)
         begun = time.monotonic()
-        campaign = Campaign(place, [*arguments, *OVERRIDES], random.Random(asked.seed))
-        print(f"seed {asked.seed}; undisturbed, a run takes {campaign.seconds:.0f} s", flush=True)
-        blows = strike_all(campaign, asked.kinds, asked.kills)
-    print_table(blows, asked.kinds)
+        with open_site(place) if asked.deployed else nullcontext() as site:
+            campaign = Campaign(place, write_input(place, asked.stems), random.Random(asked.seed), site)
+            print(f"seed {asked.seed}; undisturbed, a run takes {campaign.seconds:.0f} s", flush=True)
+            kinds = asked.kinds or (OF_A_SITE if asked.deployed else OF_A_COMMAND)
+            blows = strike_all(campaign, kinds, asked.kills)
+    print_table(blows, kinds)
     return print_verdict(blows, time.monotonic() - begun)
 
 
@@ -38,9 +42,22 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS)
+    parser.add_argument("--deployed", action="store_true", help="on a server, a pool and a worker")
     parser.add_argument("--stems", nargs="+", default=["drums", "bass"])
     return parser.parse_args()
+
+
+@contextmanager
+def open_site(folder: Path) -> Iterator[Site]:
+    """A server, a pool, the deployments and a worker, all with a mark."""
+    threads = {"OMP_NUM_THREADS": "1", "WAVEBAND_DEVICES": str(folder / "devices")}
+    site = Site(folder, {MARK: "site", **threads})
+    try:
+        site.start()
+        yield site
+    finally:
+        site.end()
 
 
 def strike_all(campaign: Campaign, kinds: Sequence[str], count: int) -> list[Blow]:

@@ -18,8 +18,24 @@ from typing import Any
 
 import psutil
 
-from tests.chaos.family import API, FLOW, FORKSERVER, TRAINING, WORKER, Family, kind_of, wait_until
+from tests.chaos.family import (
+    API,
+    FLOW,
+    FORKSERVER,
+    PREFECT_WORKER,
+    SERVER,
+    TRAINING,
+    WORKER,
+    Command,
+    Deployed,
+    Family,
+    is_alive,
+    kind_of,
+    wait_until,
+)
+from tests.chaos.songs import Asked
 from tests.chaos.traces import STARTING, differences, held_locks, outcome, results, stage_now
+from tests.prefect_site import Site
 
 APART = {"ingest", "examine", "floors", "shards", "baselines", "ranges", "prints"}
 """Stages that work in the pool's processes."""
@@ -62,32 +78,47 @@ class Blow:
 class Campaign:
     """Kills in workspaces of their own; one run that nothing befalls comes first."""
 
-    def __init__(self, folder: Path, arguments: list[object], rng: random.Random) -> None:
-        """arguments: of `waveband run`, without the workspace."""
-        self.folder, self.rng = folder, rng
-        self.arguments = ["run", *arguments, "--json"]
+    def __init__(self, folder: Path, asked: Asked, rng: random.Random, site: Site | None = None) -> None:
+        """site: whose deployment is run, instead of the command."""
+        self.folder, self.asked, self.rng, self.site = folder, asked, rng, site
         self.number = 0
         started = time.time()
         self.undisturbed, self.seconds = self.finish("undisturbed")
         self.spans = find_spans(folder / "undisturbed", started, started + self.seconds)
 
     def start(self, workspace: str) -> Family:
+        """A run as it is disturbed."""
+        if self.site:
+            return Deployed(self.site, workspace=str(self.folder / workspace), **self.asked.parameters())
+        return self.command(workspace)
+
+    def command(self, workspace: str) -> Command:
         self.number += 1
-        mark = f"{workspace}-{self.number}"
-        return Family(mark, self.folder, *self.arguments, "--workspace", workspace)
+        return Command(
+            f"{workspace}-{self.number}", self.folder, *self.asked.command(), "--workspace", workspace
+        )
 
     def finish(self, workspace: str) -> tuple[dict[str, Any], float]:
-        """Run to the end. Returns its outcome and the seconds it took."""
+        """Run to the end by the command. Returns its outcome and the seconds it took."""
         begun = time.monotonic()
-        family = self.start(workspace)
+        family = self.command(workspace)
         try:
             status = family.command.wait(LONGEST_RUN)
         finally:
             family.end()
         if status != 0:
-            raise AssertionError(f"{family.mark} ended with {status}: {family.err.read_text()[-2000:]}")
+            raise AssertionError(f"{family.mark} ended with {status}: {family.complaints()[-2000:]}")
         told = json.loads(family.out.read_text().splitlines()[-1])
         return outcome(self.folder / workspace, told), time.monotonic() - begun
+
+    def deploy_to_the_end(self, workspace: str) -> list[str]:
+        """Run the deployment once more, undisturbed. Returns what is wrong with how it ended."""
+        if not self.site:
+            return []
+        family = self.start(workspace)
+        wait_until(family.has_ended, LONGEST_RUN)
+        state = self.site.flow_run(family.flow_run)["state_name"]
+        return [] if state == "Completed" else [f"the last run of the deployment ended as {state}"]
 
     def choose(self, kinds: Sequence[str], count: int) -> list[Kill]:
         """So many kills, as many of each kind, each kind's spread over the stages where there are any."""
@@ -112,8 +143,9 @@ class Campaign:
         left = sorted(kills, key=lambda kill: kill.span.begin)
         while left:
             yield from self._strike_run(workspace, left)
+        problems = self.deploy_to_the_end(workspace)
         ended, _ = self.finish(workspace)
-        yield Blow("", "the end", differences(self.undisturbed, ended))
+        yield Blow("", "the end", problems + differences(self.undisturbed, ended))
 
     def _strike_run(self, workspace: str, left: list[Kill]) -> Iterator[Blow]:
         """Kill in one run until it ends of it, or nobody is left to be killed: then it may go on."""
@@ -140,6 +172,7 @@ class Campaign:
         victim = self.rng.choice(victims)
         kind = kind_of(victim) or NOBODY
         end(victim)
+        family.revive()
         return Blow(kind, stage, [])
 
     def _unfinished(self, kill: Kill, done: Container[str]) -> Kill:
@@ -160,7 +193,7 @@ class Campaign:
     def _look(self, family: Family, place: Path, before: dict, kind: str) -> list[str]:
         """What is wrong once a killed flow's helpers should be gone, or the flow has dealt with the loss."""
         problems = []
-        if kind != FLOW and not wait_until(lambda: family.command.poll() is not None, LONGEST_RUN):
+        if kind != FLOW and not wait_until(family.has_ended, LONGEST_RUN):
             problems.append("it neither went on nor ended")
         if not family.is_gone(GRACE_SECONDS):
             problems.append(f"left alive: {[' '.join(one.cmdline())[:120] for one in family.members()]}")
@@ -168,7 +201,7 @@ class Campaign:
             problems.append(f"held: {held}")
         after = results(place)
         problems += [f"made again: {key}" for key in before if before[key] != after.get(key)]
-        if "Traceback" in (err := family.err.read_text(errors="replace")) and kind != FLOW:
+        if "Traceback" in (err := family.complaints()) and kind != FLOW:
             problems.append(f"a traceback: {err[-1500:]}")
         return problems
 
@@ -176,7 +209,7 @@ class Campaign:
 def kinds_of(stage: str) -> list[str]:
     """Who is at work in a stage."""
     apart = [WORKER, FORKSERVER] if stage in APART else []
-    return [FLOW, API, *apart, *([TRAINING] if stage == "train" else [])]
+    return [FLOW, API, SERVER, PREFECT_WORKER, *apart, *([TRAINING] if stage == "train" else [])]
 
 
 def find_spans(workspace: Path, begun: float, ended: float) -> dict[str, list[Span]]:
@@ -201,13 +234,13 @@ def await_moment(family: Family, workspace: Path, kill: Kill, begun: float) -> N
             return all_mixed(workspace, begun)
         return key == STARTING or fresh(workspace, key, begun)
 
-    wait_until(lambda: has_come() or family.command.poll() is not None, LONGEST_RUN)
+    wait_until(lambda: has_come() or family.has_ended(), LONGEST_RUN)
     wait_until(lambda: is_over(family, workspace, key), kill.delay)
 
 
 def is_over(family: Family, workspace: Path, key: str) -> bool:
     """Whether a task is done, or the run is."""
-    return family.command.poll() is not None or (workspace / "results" / f"{key}.json").exists()
+    return family.has_ended() or (workspace / "results" / f"{key}.json").exists()
 
 
 def all_mixed(workspace: Path, begun: float) -> bool:
@@ -224,3 +257,4 @@ def end(process: psutil.Process) -> None:
     """kill -9."""
     with suppress(psutil.NoSuchProcess):
         process.send_signal(signal.SIGKILL)
+    wait_until(lambda: not is_alive(process), GRACE_SECONDS)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.campaign import Campaign, Kill, Span
 from tests.chaos.family import API, FLOW, TRAINING, WORKER
-from tests.chaos.songs import OVERRIDES, write_input
+from tests.chaos.songs import write_input
 from tests.chaos.traces import differences
 
 pytestmark = [
@@ -19,7 +19,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chaos")
-    return Campaign(folder, [*write_input(folder, ["drums"]), *OVERRIDES], random.Random(0))
+    return Campaign(folder, write_input(folder, ["drums"]), random.Random(0))
 
 
 def test_runs_that_are_killed_and_begun_again_end_as_if_they_had_not_been(campaign):

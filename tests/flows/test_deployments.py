@@ -1,16 +1,8 @@
 """The deployments as people use them: a real server, worker and command line, each a process, on loopback."""
 
-import json
-import os
-import re
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from importlib.metadata import packages_distributions
 from types import SimpleNamespace
 
 import pytest
@@ -18,135 +10,33 @@ import yaml
 
 from flows.deployments import FLOWS
 from tests.conftest import TINY, write_songs
+from tests.loopback import answers, free_port, wait_for
+from tests.mlflow_runs import latest_runs
+from tests.prefect_server import ask
+from tests.prefect_site import ROOT, Site
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.timeout(600)
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-@contextmanager
-def running(environment, *command, log):
-    """A process of its own for as long as the block lasts."""
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def wait_for(what, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.3)
-    return found
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
-class Site:
-    """A server with a pool and a worker, spoken to by Prefect's own command line."""
-
-    def __init__(self, environment, folder):
-        self.environment, self.folder = environment, folder
-        self.workspace = folder / "workspace"
-
-    def prefect(self, *arguments):
-        return subprocess.run(
-            [str(BIN / "prefect"), "--no-prompt", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=500,
-        )
-
-    def start(self, name, **parameters):
-        """Run a deployment and wait; what the command said, and the flow run."""
-        told = [
-            f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-            for key, value in parameters.items()
-        ]
-        options = [part for one in told for part in ("-p", one)]
-        done = self.prefect("deployment", "run", name, *options, "--watch")
-        found = re.search(r"UUID: ([0-9a-f-]{36})", done.stdout)
-        return done, found and found[1]
-
-    def post(self, path, body):
-        request = urllib.request.Request(
-            self.environment["PREFECT_API_URL"] + path,
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read())
-
-    def task_runs(self, flow_run, attempt=1):
-        """The newest state of each task run of an attempt, by name."""
-        body = {"flow_runs": {"id": {"any_": [flow_run]}}, "limit": 200}
-        runs = [run for run in self.post("/task_runs/filter", body) if run["flow_run_run_count"] == attempt]
-        return {run["name"]: run["state_name"] for run in runs}
-
-    def flow_run(self, identity):
-        url = f"{self.environment['PREFECT_API_URL']}/flow_runs/{identity}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return json.loads(answer.read())
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-    environment = {
-        **kept, "PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": url,
-        "PREFECT_WORKER_QUERY_SECONDS": "1", "COLUMNS": "200",
-    }  # fmt: skip
-    (folder / "prefect").mkdir()
     write_songs(folder / "songs")
     (folder / "tiny.yaml").write_text(TINY)
-    site = Site(environment, folder)
-    with running(environment, "prefect", "server", "start", "--port", str(port), log=folder / "server.log"):
-        wait_for(lambda: answers(f"{url}/health"))
-        assert site.prefect("work-pool", "create", "waveband", "--type", "process").returncode == 0
-        deployed = site.prefect("deploy", "--all")
-        assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-        with running(
-            environment, "prefect", "worker", "start", "--pool", "waveband", log=folder / "worker.log"
-        ):
-            yield site
+    site = Site(folder)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.end()
 
 
 @pytest.fixture(scope="module")
 def first(site):
     """The first run, by the literal command."""
-    done, identity = site.start(
-        "build-and-train", input=str(site.folder / "songs"), config=[str(site.folder / "tiny.yaml")],
-        workspace=str(site.workspace),
+    done, identity = site.run(
+        "build-and-train", "--watch", input=str(site.folder / "songs"),
+        config=[str(site.folder / "tiny.yaml")], workspace=str(site.workspace),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return SimpleNamespace(said=done.stdout, id=identity)
@@ -161,8 +51,15 @@ def test_a_deployment_runs_by_its_name_alone(site, first):
     assert mix.stat().st_size > 0
 
 
+def test_mlflow_is_told_of_a_run_by_a_worker_as_of_any(site, first):
+    runs = latest_runs(site.workspace)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert "final/heldout_bits_per_sample" in runs["drums"].data.metrics
+    assert "cannot be told" not in (site.folder / "worker.log").read_text()
+
+
 def test_one_stem_is_retrained_by_its_name_and_the_rest_is_reused(site, first):
-    done, identity = site.start("train-stem", stem="drums", workspace=str(site.workspace))
+    done, identity = site.run("train-stem", "--watch", stem="drums", workspace=str(site.workspace))
     assert done.returncode == 0, done.stdout + done.stderr
     states = site.task_runs(identity)
     ran = {name for name, state in states.items() if state != "Cached"}
@@ -173,9 +70,9 @@ def test_one_stem_is_retrained_by_its_name_and_the_rest_is_reused(site, first):
 def test_a_finished_task_run_that_is_set_back_is_done_again_when_its_flow_run_is_retried(site, first):
     """As in the UI: change the state of train-drums to Failed, then retry the flow run."""
     body = {"flow_runs": {"id": {"any_": [first.id]}}, "task_runs": {"name": {"any_": ["train-drums"]}}}
-    (trained,) = site.post("/task_runs/filter", body)
+    (trained,) = site.server.ask("/task_runs/filter", body)
     failed = {"state": {"type": "FAILED", "name": "Failed"}, "force": True}
-    site.post(f"/task_runs/{trained['id']}/set_state", failed)
+    site.server.ask(f"/task_runs/{trained['id']}/set_state", failed)
     assert site.prefect("flow-run", "retry", first.id).returncode == 0
 
     def is_done():
@@ -192,15 +89,34 @@ def test_a_finished_task_run_that_is_set_back_is_done_again_when_its_flow_run_is
 
 
 def test_new_takes_are_played_and_nothing_is_trained(site, first):
-    done, identity = site.start("generate-and-mix", seed=5, workspace=str(site.workspace))
+    done, identity = site.run("generate-and-mix", "--watch", seed=5, workspace=str(site.workspace))
     assert done.returncode == 0, done.stdout + done.stderr
     states = site.task_runs(identity)
     ran = {name for name, state in states.items() if state != "Cached"}
     assert ran == {"generate-drums", "generate-bass", "mix"}
 
 
+def test_a_run_outlives_the_worker_that_started_it(site, first):
+    """Which is killed in mid-training; what it prints from then on, nobody reads."""
+    slow = {"training": {"steps": 400, "checkpoint_seconds": 0.1}}
+    _, identity = site.run("train-stem", stem="drums", changes=slow, workspace=str(site.workspace))
+    wait_for(lambda: list(site.workspace.glob("work/train-*/checkpoints/step-*")))
+    site.worker.kill()
+    site.worker.wait()
+    site.start_worker()
+    states = {"COMPLETED", "FAILED", "CRASHED"}
+    wait_for(lambda: site.flow_run(identity)["state_type"] in states, 300)
+    assert site.flow_run(identity)["state_name"] == "Completed"
+
+
+def test_no_module_of_flows_hides_a_package():
+    """The folder of a deployment's flow comes first on the path of its run."""
+    packages = {*sys.stdlib_module_names, *packages_distributions()}
+    assert {path.stem for path in (ROOT / "flows").glob("[!_]*.py")} & packages == set()
+
+
 def test_a_bad_value_is_refused_when_it_is_submitted_with_the_name_of_its_field(site):
-    done, identity = site.start("build-and-train/build-and-train", changes={"training": {"steps": -1}})
+    done, identity = site.run("build-and-train/build-and-train", changes={"training": {"steps": -1}})
     assert done.returncode != 0
     assert "changes.training.steps" in done.stdout + done.stderr
     assert identity is None
@@ -234,15 +150,11 @@ def test_waveband_deploy_serves_them_without_a_pool_and_starts_a_server_of_its_o
     url = f"http://127.0.0.1:{port}/api"
     served = start_waveband(tmp_path, "deploy", "--workspace", "workspace", "--port", port)
     try:
-        request = urllib.request.Request(
-            f"{url}/deployments/filter", data=b"{}", headers={"Content-Type": "application/json"}
-        )
 
         def find():
             if not answers(f"{url}/health"):
                 return None
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                found = json.loads(answer.read())
+            found = ask(url, "/deployments/filter", {})
             return found if len(found) == len(FLOWS) else None
 
         found = wait_for(find)

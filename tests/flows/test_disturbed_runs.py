@@ -1,18 +1,15 @@
 """Runs as a person starts them, beside each other or with a server that is lost on the way."""
 
 import json
-import os
 import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.flows.test_build_and_train import EVERYTHING
+from tests.loopback import wait_for
+from tests.prefect_server import PrefectServer
 
 pytestmark = pytest.mark.timeout(900)
 SLOW = ["training.steps=200", "training.checkpoint_seconds=0.1"]
@@ -23,14 +20,6 @@ def finish(process):
     assert process.returncode == 0, err
     assert "Traceback" not in err
     return json.loads(out.splitlines()[-1]), err
-
-
-def wait_for(what, seconds=300.0):
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
-    return found
 
 
 def test_two_runs_at_once_on_one_workspace_train_each_stem_once_and_both_end_right(
@@ -57,52 +46,12 @@ def flow_runs(workspace):
         return [run.state_name for run in client.read_flow_runs()]
 
 
-class Server:
-    """`prefect server start`, on a port and a folder of its own."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/api"
-        self.start()
-
-    def start(self):
-        hidden = ("PREFECT_", "MLFLOW_")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--no-ui", "--port", str(self.port)],
-            env={**kept, "PREFECT_HOME": str(self.folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        wait_for(self.answers)
-
-    def answers(self):
-        try:
-            return urllib.request.urlopen(f"{self.url}/health", timeout=5).status == 200
-        except OSError:
-            return False
-
-    def kill(self):
-        os.killpg(self.process.pid, 9)
-        self.process.wait()
-
-    def states(self):
-        request = urllib.request.Request(
-            f"{self.url}/flow_runs/filter", data=b"{}", headers={"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return [run["state_name"] for run in json.load(answer)]
-
-
 @pytest.fixture
 def server(tmp_path):
-    server = Server(tmp_path / "server")
+    server = PrefectServer(tmp_path / "server", "--no-ui")
+    server.start()
     yield server
-    if server.process.poll() is None:
-        server.kill()
+    server.kill()
 
 
 @pytest.mark.parametrize("comes_back", [False, True], ids=["for good", "for a while"])
@@ -123,7 +72,7 @@ def test_a_server_that_is_lost_in_mid_training_costs_nothing(
     assert set(told["ran"]) == EVERYTHING
     assert Path(told["mix"]).is_file()
     if comes_back:
-        assert server.states() == ["Completed"]
+        assert [run["state_name"] for run in server.ask("/flow_runs/filter", {})] == ["Completed"]
     else:
         assert f"the Prefect server at {server.url} was lost on the way" in err
         assert "the run is complete" in err

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -12,21 +11,12 @@ from prefect.client.schemas.filters import (
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.browser import browser, needs_browser
+from tests.mlflow_runs import latest_runs
 from tests.prefect_artifacts import artifacts_of
 from tests.prefect_server import PrefectServer
 
 __all__ = ["browser"]
 STAGES = {"ingest", "train-drums", "train-bass", "generate-drums", "generate-bass"}
-
-
-def latest_runs(workspace):
-    """MLflow's runs of the latest pipeline run, by name, the parent's as None."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{workspace}/mlflow.db")
-    experiments = [one.experiment_id for one in client.search_experiments()]
-    runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
-    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-    mine = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    return {None: parent, **{run.data.tags["stem"]: run for run in mine}}
 
 
 def task_runs_of(flow_run_id):

@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.parse
@@ -20,12 +19,12 @@ from flows.cli import app, choose_model
 from tasks.tracking import ui_command
 from tasks.workspace import Workspace
 from tests.browser import browser, needs_browser
-from tests.mlflow_server import wait_for
 from tests.small_training import shard_folder
 from tests.tracked_runs import Band
 from wavenet.errors import ConfigError
 
 __all__ = ["browser", "shard_folder"]
+from tests.loopback import answers, free_port, wait_for
 
 
 @pytest.fixture
@@ -146,9 +145,7 @@ def test_a_model_is_named_once_as_argument_or_option(tmp_path, monkeypatch):
 @pytest.fixture
 def page(made):
     """The address of the page that the printed command serves."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment, *command = shlex.split(ui_command(Workspace(root=made)))
     name, _, value = environment.partition("=")
     server = subprocess.Popen(
@@ -159,7 +156,7 @@ def page(made):
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for(f"http://127.0.0.1:{port}/health", 120)
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"))
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)

@@ -4,41 +4,24 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from flows.cli import app
-from tasks.tracking import EXPERIMENT, ui_command
+from tasks.tracking import ui_command
 from tasks.workspace import Workspace
-from tests.mlflow_server import wait_for
+from tests.loopback import answers, free_port, wait_for
+from tests.mlflow_runs import client_of, runs_of
 
 
 @pytest.fixture
 def client(workspace):
-    return MlflowClient(tracking_uri=f"sqlite:///{workspace}/mlflow.db")
-
-
-def runs_of(client):
-    """Parents, newest first, each with its children by stem."""
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
-    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    children = [
-        {
-            run.data.tags["stem"]: run
-            for run in runs
-            if run.data.tags.get("mlflow.parentRunId") == p.info.run_id
-        }
-        for p in parents
-    ]
-    return list(zip(parents, children, strict=True))
+    return client_of(workspace)
 
 
 def artifacts(client, run_id, folder=None):
@@ -120,9 +103,7 @@ def test_a_failing_run_is_closed_as_failed(run, songs, client):
 
 
 def test_an_mlflow_that_cannot_be_reached_stops_nothing(run, songs, monkeypatch):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.warns(UserWarning, match="the run goes on"):
@@ -151,9 +132,7 @@ def test_a_training_begins_with_the_champion(run, first_run, songs):
 def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
     run(songs)
     run(songs, "stems.drums.training.steps=8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = shlex.split(ui_command(Workspace(root=workspace)))
     assert command[:2] == ["MLFLOW_DISABLE_TELEMETRY=true", "mlflow"]
     server = subprocess.Popen(
@@ -165,7 +144,7 @@ def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
     )
     try:
         base = f"http://127.0.0.1:{port}"
-        wait_for(f"{base}/health")
+        wait_for(lambda: answers(f"{base}/health"))
         found = post(f"{base}/api/2.0/mlflow/runs/search", {"experiment_ids": ["1"]})
         assert len(found["runs"]) == 6
         assert "<html" in get(f"{base}/").decode().lower()

@@ -3,16 +3,15 @@
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 
 import psutil
 import pytest
 
 from tasks.session import JOB, run_session, run_trial
+from tests.loopback import free_port, wait_for
 from tests.small_training import config, shard_folder, small_config
 from wavenet.errors import ConfigError, IncompatibleDataError, TrainingStoppedError
 from wavenet.files import write_text
@@ -145,13 +144,6 @@ process.stdout.read()
 """
 
 
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
-
-
 def test_two_processes_train_as_one_does(job, tmp_path):
     """gloo on loopback: each takes half of every batch; the same losses, rounding aside."""
     training = job.config.training.model_copy(update={"precision": "fp32"})  # bf16 rounds a hundredth
@@ -170,9 +162,7 @@ def test_two_torchruns_started_by_hand_without_a_terminal_train_one_model(job):
     """As on two machines; they meet on loopback, and their standard input is no pipe that could end."""
     job.folder.mkdir()
     write_text(job.folder / JOB, job.model_dump_json())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = f"--master-port={free.getsockname()[1]}"
+    meeting = f"--master-port={free_port()}"
     where = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", meeting]
     session = ["-m", "wavenet.session", str(job.folder / JOB)]
     machines = [
@@ -190,9 +180,7 @@ def test_two_torchruns_started_by_hand_without_a_terminal_train_one_model(job):
 
 
 def test_a_task_leads_a_training_of_two_machines_and_says_what_to_start_on_the_other(job):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    meeting = f"127.0.0.1:{free_port()}"
     training = job.config.training.model_copy(update={"nodes": 2, "meeting": meeting})
     job = job.model_copy(update={"config": job.config.model_copy(update={"training": training})})
     others = []

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.parameters import Changes, given
-from flows.requests import DEMO, Request, find_input, last_request, remember_request
+from flows.run_request import DEMO, Request, find_input, last_request, remember_request
 from tasks.workspace import Workspace
 from wavenet.config import Config
 from wavenet.errors import ConfigError

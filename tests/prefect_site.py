@@ -1,0 +1,68 @@
+"""What `prefect deployment run` needs: a server, a pool, the deployments of prefect.yaml and a worker."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.prefect_server import PrefectServer
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+class Site:
+    """Each a process, as a person starts them in the repository; spoken to by Prefect's command line."""
+
+    def __init__(self, folder, environment=None):
+        self.folder, self.workspace = folder, folder / "workspace"
+        here = {"PWD": str(ROOT), "COLUMNS": "200"}  # as a shell says where it is
+        told = {"PREFECT_WORKER_QUERY_SECONDS": "1", **here, **(environment or {})}
+        self.server = PrefectServer(folder / "prefect", environment=told)
+        self.worker = None
+
+    def start(self):
+        self.server.start()
+        assert self.prefect("work-pool", "create", "waveband", "--type", "process").returncode == 0
+        deployed = self.prefect("deploy", "--all")
+        assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+        self.start_worker()
+
+    def start_worker(self):
+        with (self.folder / "worker.log").open("ab") as log:
+            self.worker = subprocess.Popen(
+                [str(BIN / "prefect"), "worker", "start", "--pool", "waveband"],
+                cwd=ROOT, env=self.server.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def end(self):
+        if self.worker:
+            self.worker.terminate()
+            self.worker.wait(60)
+        self.server.kill()
+
+    def prefect(self, *arguments):
+        return subprocess.run(
+            [str(BIN / "prefect"), "--no-prompt", *map(str, arguments)],
+            cwd=ROOT, env=self.server.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=500,
+        )  # fmt: skip
+
+    def run(self, name, *options, **parameters):
+        """Run a deployment. Returns what the command said, and the flow run's id."""
+        for key, value in parameters.items():
+            told = value if isinstance(value, str) else json.dumps(value)
+            options = (*options, "-p", f"{key}={told}")
+        done = self.prefect("deployment", "run", name, *options)
+        found = re.search(r"UUID: ([0-9a-f-]{36})", done.stdout)
+        return done, found and found[1]
+
+    def task_runs(self, flow_run, attempt=1):
+        """The newest state of each task run of an attempt, by name."""
+        body = {"flow_runs": {"id": {"any_": [flow_run]}}, "limit": 200}
+        runs = self.server.ask("/task_runs/filter", body)
+        return {run["name"]: run["state_name"] for run in runs if run["flow_run_run_count"] == attempt}
+
+    def flow_run(self, identity):
+        return self.server.ask(f"/flow_runs/{identity}")
