@@ -50,12 +50,22 @@ def _run_on_server(url: str, home: Path, entrypoint: str, parameters: Mapping[st
         with _quick_flows():
             return flow(**parameters)
     except (httpx.HTTPError, ObjectNotFound) as error:  # a server may come back with another database
+        _forget_what_it_was_to_hear()
         lost = f"waveband: the Prefect server at {url} was lost on the way ({error})"
         if results:
             print(f"{lost}; the run is complete, and is not shown as such there", file=sys.stderr)
             return results[0]
         print(f"{lost}; the run goes on without it, from what is done", file=sys.stderr)
         return _run_embedded(home, entrypoint, parameters)
+
+
+def _forget_what_it_was_to_hear() -> None:
+    """Drop events and log lines that wait for a lost server: at its end a process would try each for 11 s."""
+    from prefect._internal.concurrency.services import QueueService
+
+    for service in list(QueueService._instances.values()):
+        with service._queue.mutex:
+            service._queue.queue.clear()
 
 
 def _keeping_results(flow: "Flow[..., Any]") -> tuple["Flow[..., Any]", list[Any]]:

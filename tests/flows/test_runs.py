@@ -122,7 +122,7 @@ def test_what_waits_is_told_and_how_to_send_it(workspace):
     assert "MLflow has not been told all of 1 runs" in call("runs", "--workspace", workspace).text
     told = call("runs", "--workspace", workspace, "--sync").text
     assert "sync    lost: all is told" in told
-    assert "lost (killed)" in told
+    assert "lost, 1970-01-01 00:00, killed" in told
     assert not list((workspace / "mlflow-outbox").iterdir())
 
 
