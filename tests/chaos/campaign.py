@@ -7,7 +7,6 @@ not made again, no error is a traceback, and the end is that of a run that nothi
 import itertools
 import json
 import random
-import shutil
 import signal
 import time
 from collections.abc import Container, Iterator, Sequence
@@ -35,6 +34,7 @@ from tests.chaos.family import (
 )
 from tests.chaos.songs import Asked
 from tests.chaos.traces import STARTING, differences, held_locks, outcome, results, stage_now
+from tests.databases import MLFLOW, PREFECT, lend
 from tests.prefect_site import Site
 
 APART = {"ingest", "examine", "floors", "shards", "baselines", "ranges", "prints"}
@@ -186,9 +186,7 @@ class Campaign:
     def _lend_databases(self, workspace: str) -> None:
         """Empty ones take seconds to make: half of the workspaces begin with the undisturbed run's."""
         if self.rng.random() < 0.5:
-            (self.folder / workspace / "prefect").mkdir(parents=True)
-            for name in ("prefect/prefect.db", "mlflow.db"):
-                shutil.copy(self.folder / "undisturbed" / name, self.folder / workspace / name)
+            lend(self.folder / "undisturbed", self.folder / workspace, PREFECT, MLFLOW)
 
     def _look(self, family: Family, place: Path, before: dict, kind: str) -> list[str]:
         """What is wrong once a killed flow's helpers should be gone, or the flow has dealt with the loss."""

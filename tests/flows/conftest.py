@@ -1,6 +1,5 @@
 """Runs of the flow in this process, against a real Prefect server and a real MLflow store; and commands."""
 
-import functools
 import os
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import TINY, write_songs
+from tests.databases import MLFLOW, PREFECT, lend, make_prefect_database
 from tests.forked_sessions import forked_trainings, session_server
 
 
@@ -98,10 +98,27 @@ def start_waveband():
     return start
 
 
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory, mlflow_database):
+    """A workspace of empty databases, to be lent."""
+    folder = tmp_path_factory.mktemp("databases")
+    make_prefect_database(folder)
+    shutil.copy(mlflow_database, folder / MLFLOW)
+    return folder
+
+
 @pytest.fixture
-def waveband(start_waveband, tmp_path):
-    """Start `waveband` in this test's folder."""
-    return functools.partial(start_waveband, tmp_path)
+def waveband(start_waveband, tmp_path, databases):
+    """Start `waveband` in this test's folder; a new workspace has its databases already."""
+
+    def start(*arguments, **options):
+        words = list(map(str, arguments))
+        named = words[words.index("--workspace") + 1] if "--workspace" in words else "workspace"
+        if not (tmp_path / named).exists():
+            lend(databases, tmp_path / named, PREFECT, MLFLOW)
+        return start_waveband(tmp_path, *words, **options)
+
+    return start
 
 
 @pytest.fixture

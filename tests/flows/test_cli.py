@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-SLOW = ["stems.drums.training.steps=800", "training.checkpoint_seconds=0.2"]
+SLOW = ["stems.drums.training.steps=400", "training.checkpoint_seconds=0.2"]
 
 
 def finish(process):
@@ -49,7 +49,7 @@ def test_killed_in_mid_training_it_goes_on_and_ends_as_if_it_had_not_been(waveba
     told = json.loads(out.splitlines()[-1])
     assert "train-bass" in told["cached"]
     assert "train-drums" in told["ran"]
-    goes_on = int(re.search(r"train drums +goes on from (\d+)/800", err)[1])
+    goes_on = int(re.search(r"train drums +goes on from (\d+)/400", err)[1])
     assert killed_at - 10 < goes_on <= killed_at
     assert told["bits_per_sample"] == whole["bits_per_sample"]
     assert Path(told["mix"]).read_bytes() == Path(whole["mix"]).read_bytes()

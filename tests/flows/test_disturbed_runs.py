@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import PREFECT, lend
 from tests.flows.test_build_and_train import EVERYTHING
 from tests.loopback import wait_for
 from tests.prefect_server import PrefectServer
@@ -23,11 +24,11 @@ def finish(process):
 
 
 def test_two_runs_at_once_on_one_workspace_train_each_stem_once_and_both_end_right(
-    waveband, songs, tiny, tmp_path
+    start_waveband, songs, tiny, tmp_path
 ):
     """From an empty workspace: they make databases, split songs and train at the same time."""
     arguments = ("run", "--input", songs, "--config", tiny, "--json")
-    (one, told), (two, also_told) = map(finish, [waveband(*arguments), waveband(*arguments)])
+    (one, told), (two, also_told) = map(finish, [start_waveband(tmp_path, *arguments) for _ in range(2)])
     assert set(one["ran"]).isdisjoint(two["ran"])
     assert {*one["ran"], *two["ran"]} == EVERYTHING
     assert "waiting for another run that makes" in told + also_told
@@ -47,8 +48,9 @@ def flow_runs(workspace):
 
 
 @pytest.fixture
-def server(tmp_path):
-    server = PrefectServer(tmp_path / "server", "--no-ui")
+def server(tmp_path, databases):
+    lend(databases, tmp_path / "server", PREFECT)
+    server = PrefectServer((tmp_path / "server" / PREFECT).parent, "--no-ui")
     server.start()
     yield server
     server.kill()
@@ -78,14 +80,15 @@ def test_a_server_that_is_lost_in_mid_training_costs_nothing(
         assert "the run is complete" in err
 
 
-def test_a_disk_without_room_for_the_databases_is_told_as_that(waveband, songs, tiny, tmp_path):
+def test_a_disk_without_room_for_the_databases_is_told_as_that(start_waveband, songs, tiny, tmp_path):
     """Which the servers write, each with an error of its own."""
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small]).returncode != 0:
         pytest.skip("only root may mount a small disk")
     try:
-        process = waveband("run", "--input", songs, "--config", tiny, "--workspace", small / "workspace")
+        place = ("--workspace", small / "workspace")
+        process = start_waveband(tmp_path, "run", "--input", songs, "--config", tiny, *place)
         _, err = process.communicate(timeout=600)
     finally:
         subprocess.run(["umount", "--lazy", small], check=True)

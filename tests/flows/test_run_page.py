@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import (
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.browser import browser, needs_browser
+from tests.databases import PREFECT, lend
 from tests.mlflow_runs import latest_runs
 from tests.prefect_artifacts import artifacts_of
 from tests.prefect_server import PrefectServer
@@ -92,9 +93,10 @@ def test_a_run_that_reuses_all_shows_what_there_is_and_links_to_it(run, songs, f
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, databases):
     """A Prefect server with its UI."""
-    server = PrefectServer(tmp_path / "prefect")
+    lend(databases, tmp_path, PREFECT)
+    server = PrefectServer((tmp_path / PREFECT).parent)
     server.start()
     with temporary_settings({PREFECT_API_URL: server.url}):
         yield server
