@@ -1,6 +1,8 @@
 """What people see of a run in Prefect's UI, and how it and MLflow lead to each other."""
 
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -10,11 +12,14 @@ from prefect.client.schemas.filters import (
 )
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tasks.session import stop_sessions
 from tests.browser import browser, needs_browser
 from tests.databases import PREFECT, lend
+from tests.loopback import wait_for
 from tests.mlflow_runs import latest_runs
 from tests.prefect_artifacts import artifacts_of
 from tests.prefect_server import PrefectServer
+from wavenet.errors import TrainingStoppedError
 
 __all__ = ["browser"]
 STAGES = {"ingest", "train-drums", "train-bass", "generate-drums", "generate-bass"}
@@ -125,6 +130,33 @@ def test_a_browser_shows_a_finished_run(server, run, songs, workspace, browser, 
     assert "<b>.txt" in page.replace("\N{ZERO WIDTH SPACE}", "")
     links = browser.ask("done([...document.querySelectorAll('td a')].map(link => link.href))")
     assert links == []
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(600)
+@needs_browser
+def test_a_browser_shows_a_run_in_mid_training(server, run, songs, browser, tmp_path):
+    """Progress, the curve so far and the latest sample; then the training is stopped."""
+    seen = []
+
+    def look():
+        try:
+            flow_run = wait_for(lambda: server.ask("/flow_runs/filter", {}))[0]
+            is_latest = {"artifacts": {"key": {"like_": "sample-bass"}}}
+            wait_for(lambda: server.ask("/artifacts/filter", is_latest), 300)
+            browser.open(f"{server.ui}/v2/runs/flow-run/{flow_run['id']}?tab=Artifacts")
+            seen.append(browser.wait_for_text("Running", "train bass", "loss-bass", "sample-bass"))
+            browser.screenshot(tmp_path / "amid.png", 1500, 2000)
+        finally:
+            stop_sessions()
+
+    with ThreadPoolExecutor(1) as onlookers:
+        looking = onlookers.submit(look)
+        with pytest.raises(TrainingStoppedError):
+            run(songs, "training.steps=20000", "training.sample_every=200", "generation.seconds=1")
+        looking.result()
+    done, total = map(int, re.search(r"train bass (\d+)/(\d+)", seen[0]).groups())
+    assert 200 <= done < total == 20000
 
 
 COUNT_PICTURES = """
