@@ -14,13 +14,10 @@ from pydantic import BaseModel
 
 from flows.again import Again, find_set_back
 from flows.doctor import report_on
-from flows.ledger import Ledger
+from flows.ledger import Ledger, open_ledger
 from flows.lines import work_in_lines
-from flows.outliving import outlive_worker
-from flows.prepare import open_workspace, prepare_band, run_name, write_shard_sets
-from flows.run_request import Request, find_input, remember_request
-from flows.runners import open_cluster
-from flows.runtime import quiet_mlflow
+from flows.prepare import begin_run, prepare_band, run_name, write_shard_sets
+from flows.run_request import Request, remember_request
 from flows.training import take_all_weights
 from tasks.baselines import baselines
 from tasks.devices import is_gpu, list_slots
@@ -114,8 +111,7 @@ def run_band(
     tags = {**own_tags(), "input": request.input}
     params = flatten(settings.model_dump(mode="json"))
     tracking = tracked_run(place, name, params, tags, request.told_changes, settings.tracking)
-    with open_cluster(settings.orchestration) as cluster, tracking as tracker:
-        ledger = Ledger(cluster)
+    with open_ledger(settings) as ledger, tracking as tracker:
         tracker.log_config(settings.model_dump(mode="json"))
         prepared = prepare_band(place, listing, settings, ledger)
         plan = prepared.plan
@@ -143,29 +139,23 @@ def run_band(
     )
 
 
-def begin_run(request: Request, workspace: str | Path) -> tuple[Config, Workspace, Request]:
-    """Settings and place of a request, and the request with its input found. Raises ConfigError."""
-    quiet_mlflow()
-    outlive_worker()
-    settings = request.settings()
-    place = open_workspace(workspace)
-    return settings, place, request.model_copy(update={"input": find_input(place, request.input)})
-
-
 def evaluate_band(request: Request, workspace: str | Path) -> Evaluation:
     """What the models of a request make of each split. Raises NotMadeError where a model is not there."""
     settings, place, request = begin_run(request, workspace)
-    weights, ledger = take_all_weights(place, settings), Ledger()
-    prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
-    shard_sets = write_shard_sets(place, prepared, settings, ledger)
-    beside = measure_stems(place, shard_sets, settings, ledger)
-    bits = {}
-    for stem, shard_set in shard_sets.items():
-        inputs = training_inputs(place, stem, settings, shard_set, beside[stem], weights)
-        model = ledger.call(train, **inputs, tracking_run=None, devices=[], only_reuse=True)
-        measured = ledger.call(evaluate, workspace=place, stem=stem, model=model.weights, shards=shard_set)
-        bits[stem] = {**measured.bits, **beside[stem].bits.model_dump()}
-    return Evaluation(bits=bits, ran=ledger.ran, cached=ledger.cached)
+    weights = take_all_weights(place, settings)
+    with open_ledger(settings) as ledger:
+        prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
+        shard_sets = write_shard_sets(place, prepared, settings, ledger)
+        beside = measure_stems(place, shard_sets, settings, ledger)
+        bits = {}
+        for stem, shard_set in shard_sets.items():
+            inputs = training_inputs(place, stem, settings, shard_set, beside[stem], weights)
+            model = ledger.call(train, **inputs, tracking_run=None, devices=[], only_reuse=True)
+            measured = ledger.call(
+                evaluate, workspace=place, stem=stem, model=model.weights, shards=shard_set
+            )
+            bits[stem] = {**measured.bits, **beside[stem].bits.model_dump()}
+        return Evaluation(bits=bits, ran=ledger.ran, cached=ledger.cached)
 
 
 def gather_inputs(run: Run, shard_sets: dict[str, ShardsRecord]) -> dict[str, StemInputs]:

@@ -1,18 +1,20 @@
 """What ran and what was reused, as the states of task runs tell."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import Any
 
 from prefect import Task
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
-from flows.runners import Cluster
+from flows.runners import Cluster, open_cluster
 from tasks.caching import CACHED
 from tasks.pool import stop_workers
 from tasks.progress import Progress
+from wavenet.config import Config
 
 THREADS = 2 * (os.cpu_count() or 1)
 """Tasks at once: they mostly wait for the pool's processes, one a core."""
@@ -58,6 +60,16 @@ class Ledger:
     def _note(self, task: Task, inputs: dict[str, Any], state_name: str | None) -> None:
         names = self.cached if state_name == CACHED else self.ran
         names.append(str(task.task_run_name).format(**inputs))
+
+
+@contextmanager
+def open_ledger(settings: Config) -> Iterator[Ledger]:
+    """Calls tasks where the configuration says that they run. In a running flow.
+
+    Raises ConfigError as `open_cluster` does.
+    """
+    with open_cluster(settings.orchestration) as cluster:
+        yield Ledger(cluster)
 
 
 class DirectLedger(Ledger):

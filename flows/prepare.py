@@ -1,8 +1,9 @@
 """From an input to a plan: found, decoded, separated if asked, examined. What all flows begin with."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate, pairwise
@@ -12,7 +13,9 @@ from posixpath import basename
 from pydantic import BaseModel
 
 from flows.ledger import DirectLedger, Ledger
+from flows.outliving import outlive_worker
 from flows.run_request import Request, find_input
+from flows.runtime import quiet_mlflow
 from tasks.examine import examine
 from tasks.ingest import ingest, song_files, song_record
 from tasks.plan import IngestedSong, Prepared
@@ -57,6 +60,15 @@ def open_workspace(place: str | Path) -> Workspace:
     workspace = workspace_at(place)
     workspace.mark()
     return workspace
+
+
+def begin_run(request: Request, workspace: str | Path) -> tuple[Config, Workspace, Request]:
+    """Settings and place of a request, and the request with its input found. Raises ConfigError."""
+    quiet_mlflow()
+    outlive_worker()
+    settings = request.settings()
+    place = open_workspace(workspace)
+    return settings, place, request.model_copy(update={"input": find_input(place, request.input)})
 
 
 def run_name(listing: Listing, config: list[str]) -> str:
@@ -279,17 +291,18 @@ def prepare_input(
 ) -> PreparedShards:
     """From an input to shards and no further, without Prefect."""
     request = Request(input=input, config=config, overrides=overrides)
-    return prepare_request(request, workspace, DirectLedger())
+    return prepare_request(request, workspace, lambda settings: nullcontext(DirectLedger()))
 
 
-def prepare_request(request: Request, workspace: str | Path, ledger: Ledger) -> PreparedShards:
-    """From an input to shards and no further."""
-    settings = request.settings()
-    place = open_workspace(workspace)
-    listing = open_listing(find_input(place, request.input), place.downloads)
-    prepared = prepare_band(place, listing, settings, ledger)
+def prepare_request(
+    request: Request, workspace: str | Path, open_ledger: Callable[[Config], AbstractContextManager[Ledger]]
+) -> PreparedShards:
+    """From an input to shards and no further. open_ledger: by what tasks are called, of the settings."""
+    settings, place, request = begin_run(request, workspace)
+    with open_ledger(settings) as ledger:
+        prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
+        records = write_shard_sets(place, prepared, settings, ledger)
     plan = prepared.plan
-    records = write_shard_sets(place, prepared, settings, ledger)
     remember_splits(place, settings.segmentation.heldout_share, plan.splits)
     places = {stem: str(place.path(record.folder)) for stem, record in records.items()}
     return PreparedShards(places=places, set_aside=plan.dropped, notes=plan.notes)

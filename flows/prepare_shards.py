@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.ledger import THREADS, Ledger
+from flows.ledger import THREADS, open_ledger
 from flows.parameters import Changes, given
 from flows.prepare import PreparedShards, prepare_request
 from flows.run_request import DEMO, Request
@@ -30,4 +30,4 @@ def prepare(
         workspace: Folder or address (s3://bucket/prefix) of all that is made, as the worker sees it.
     """
     request = Request(input=input, config=config, changes=given(changes), overrides=overrides)
-    return prepare_request(request, workspace, Ledger())
+    return prepare_request(request, workspace, open_ledger)

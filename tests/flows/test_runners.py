@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from flows.deployments import FLOWS
 from flows.runners import open_cluster
 from wavenet.config import OrchestrationConfig
 from wavenet.errors import ConfigError
@@ -32,6 +33,15 @@ def test_workers_elsewhere_need_a_prefect_that_they_can_reach(runner):
     settings = OrchestrationConfig(runner=runner, address="tcp://10.1.2.3:8786")
     with pytest.raises(ConfigError, match="set PREFECT_API_URL"), open_cluster(settings):
         pass
+
+
+@pytest.mark.parametrize("name", ["build-and-train", "prepare", "evaluate"])
+def test_all_flows_run_where_the_configuration_says(name, songs, tiny, workspace, prefect_server):
+    """Here on a cluster that could not reach Prefect, which is told before anything is done."""
+    (chosen,) = (flow for flow in FLOWS if flow.name == name)
+    elsewhere = ["orchestration.runner=dask", "orchestration.address=tcp://10.1.2.3:8786"]
+    with pytest.raises(ConfigError, match="set PREFECT_API_URL"):
+        chosen(input=str(songs), config=[str(tiny)], overrides=elsewhere, workspace=workspace)
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):
