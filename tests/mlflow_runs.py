@@ -2,17 +2,15 @@
 
 from mlflow import MlflowClient
 
-from tasks.tracking import EXPERIMENT
-
 
 def client_of(workspace):
     return MlflowClient(tracking_uri=f"sqlite:///{workspace}/mlflow.db")
 
 
 def runs_of(client):
-    """Parents, newest first, each with its children by stem."""
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
+    """Parents, newest first, each with its children by stem. A copied workspace has two experiments."""
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     return [(parent, children_of(parent, runs)) for parent in parents]
 

@@ -6,9 +6,9 @@ how it was cut into blocks, nor on how often its writer was ended in between.
 """
 
 import fcntl
-import io
 import os
 import struct
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -228,10 +228,14 @@ def _write_at(handle: int, data: bytes, place: int) -> None:
 
 
 def _encode_frame(waveform: Waveform, sample_rate: int) -> bytes:
-    """One FLAC frame, numbered 0."""
-    file = io.BytesIO()
-    soundfile.write(file, np.clip(waveform, -1, 1), sample_rate, "PCM_24", format="FLAC")
-    data, place = file.getvalue(), 4
+    """One FLAC frame, numbered 0.
+
+    Through a file of the system: soundfile writes to an object by calling back, where Ctrl-C is lost."""
+    with tempfile.TemporaryFile() as file:
+        clipped = np.clip(waveform, -1, 1)
+        soundfile.write(file.fileno(), clipped, sample_rate, "PCM_24", format="FLAC", closefd=False)
+        file.seek(0)
+        data, place = file.read(), 4
     while True:
         last, size = data[place] & 0x80, int.from_bytes(data[place + 1 : place + 4], "big")
         place += 4 + size

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -149,3 +150,29 @@ def test_a_file_that_is_there_is_left_alone_and_one_at_work_is_not_shared(tmp_pa
         grow_audio(path, RATE, Mark(1, 999999999))
     with pytest.raises(ConfigError, match=r"ends with \.wav or \.flac"):
         grow_audio(tmp_path / "a.mp3", RATE)
+
+
+INTERRUPTED = """
+import os, signal, threading, time
+import numpy as np
+from wavenet.audio.growing import grow_audio
+
+lost = 0
+for number in range(40):
+    threading.Timer(0.005 + number / 10_000, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        file = grow_audio(Path(sys.argv[1]) / f"{number}.flac", 4000)
+        began = time.monotonic()
+        while time.monotonic() - began < 1:
+            file.write(np.zeros(4096, np.float32))
+        lost += 1
+    except KeyboardInterrupt:
+        pass
+print(lost)
+"""
+
+
+def test_ctrl_c_is_never_lost_while_frames_are_made(tmp_path):
+    code = "import sys; from pathlib import Path" + INTERRUPTED
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("0\n", "")
