@@ -195,8 +195,8 @@ class Campaign:
             problems.append("it neither went on nor ended")
         if not family.is_gone(GRACE_SECONDS):
             problems.append(f"left alive: {[' '.join(one.cmdline())[:120] for one in family.members()]}")
-        if held := held_locks(place) if (place / "locks").exists() else []:
-            problems.append(f"held: {held}")
+        if not wait_until(lambda: not held_locks(place), GRACE_SECONDS):
+            problems.append(f"held: {held_locks(place)}")
         after = results(place)
         problems += [f"made again: {key}" for key in before if before[key] != after.get(key)]
         if "Traceback" in (err := family.complaints()) and kind != FLOW:

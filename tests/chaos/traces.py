@@ -51,7 +51,7 @@ def results(workspace: Path) -> dict[str, tuple[int, str]]:
 
 def held_locks(workspace: Path) -> list[str]:
     """Locks that somebody holds."""
-    return [path.name for path in sorted((workspace / "locks").iterdir()) if _is_held(path)]
+    return [path.name for path in sorted((workspace / "locks").glob("*")) if _is_held(path)]
 
 
 def _is_held(path: Path) -> bool:
