@@ -268,7 +268,7 @@ def test_of_many_updates_few_are_sent_and_the_last_is_among_them(server, board):
 def test_what_shows_something_waits_for_no_server(server, board):
     server.seconds = 0.5
     longest = show_texts(artifact_of(board), map(str, range(50)), seconds=0.01)
-    assert longest < 0.1
+    assert longest < 0.4
     assert board.close(10)
     assert server.data[-1] == "49"
 
@@ -282,7 +282,7 @@ def test_a_server_that_is_gone_holds_nothing_up_and_gets_all_when_it_is_back(
     artifact_of(board, "other").show(lambda: Content("c", ""))
     begun = time.monotonic()
     assert not board.close(10)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
     server.status = 200
     wait_until(lambda: set(server.data) == {"b", "c"})
     assert capsys.readouterr().err.count("cannot be reached") == 1
