@@ -268,7 +268,7 @@ def test_of_many_updates_few_are_sent_and_the_last_is_among_them(server, board):
 def test_what_shows_something_waits_for_no_server(server, board):
     server.seconds = 0.5
     longest = show_texts(artifact_of(board), map(str, range(50)), seconds=0.01)
-    assert longest < 0.4
+    assert longest < 0.1
     assert board.close(10)
     assert server.data[-1] == "49"
 
