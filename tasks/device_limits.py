@@ -51,7 +51,6 @@ def occupied(device: str) -> Iterator[None]:
 def _take(name: str) -> UUID:
     """The lease of a limit's one slot."""
     with get_client(sync_client=True) as client:
-        _make_free(client, name)
         told = False
         while (lease := _ask(client, name)) is None:
             if not told:
@@ -61,19 +60,20 @@ def _take(name: str) -> UUID:
         return lease
 
 
-def _make_free(client: SyncPrefectClient, name: str) -> None:
-    """Make the limit, or free what a killed run left occupied: who asks holds the device."""
+def _make_free(client: SyncPrefectClient, name: str) -> int:
+    """Make the limit, or free what a killed run left occupied: who asks holds the device. Its slots."""
     try:
         limit = client.read_global_concurrency_limit_by_name(name)
     except ObjectNotFound:
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
-        return
+        return 1
     if limit.active_slots:
         client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+    return limit.limit
 
 
 def _ask(client: SyncPrefectClient, name: str) -> UUID | None:
-    if client.read_global_concurrency_limit_by_name(name).limit == 0:  # which Prefect refuses to be asked for
+    if _make_free(client, name) == 0:  # which Prefect refuses to be asked for
         return None
     try:
         answer = client.increment_concurrency_slots_with_lease([name], 1, "concurrency", LEASE_SECONDS)

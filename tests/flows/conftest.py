@@ -1,6 +1,5 @@
 """Runs of the flow in this process, against a real Prefect server and a real MLflow store; and commands."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 from tests.conftest import TINY, write_songs
 from tests.databases import MLFLOW, PREFECT, lend, make_prefect_database
 from tests.forked_sessions import forked_trainings, session_server
+from tests.prefect_server import clean_environment
 
 
 @pytest.fixture(scope="session")
@@ -83,12 +83,10 @@ def start_waveband():
     person has."""
 
     def start(folder, *arguments, environment=None):
-        hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
             cwd=folder,
-            env={**kept, **(environment or {})},
+            env={**clean_environment(), **(environment or {})},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

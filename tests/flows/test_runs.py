@@ -19,12 +19,12 @@ from flows.cli import app, choose_model
 from tasks.tracking import ui_command
 from tasks.workspace import Workspace
 from tests.browser import browser, needs_browser
+from tests.loopback import answers, free_port, wait_for
 from tests.small_training import shard_folder
 from tests.tracked_runs import Band
 from wavenet.errors import ConfigError
 
 __all__ = ["browser", "shard_folder"]
-from tests.loopback import answers, free_port, wait_for
 
 
 @pytest.fixture

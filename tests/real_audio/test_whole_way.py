@@ -1,13 +1,14 @@
 """The whole flow on recorded and rendered music, with small models and few steps."""
 
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import soundfile
+
+from tests.prefect_server import clean_environment
 
 pytestmark = pytest.mark.real_audio
 
@@ -36,17 +37,12 @@ def run_waveband(tmp_path_factory, real_audio):
         command = ["run", "--input", str(real_audio / part), "--config", config, "--json", *SMALL, *overrides]
         done = subprocess.run(
             [sys.executable, "-m", "flows.cli", *command, "--workspace", str(workspace)],
-            capture_output=True, text=True, timeout=280, env=without_services(), check=False,
+            capture_output=True, text=True, timeout=280, env=clean_environment(), check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
     return run
-
-
-def without_services():
-    hidden = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
-    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
 
 def assert_learnt(told, *stems):

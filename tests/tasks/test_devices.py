@@ -106,14 +106,18 @@ def hold(slots, seen):
         seen.append(limit_of(device).active_slots)
 
 
+def run_in_a_flow(work, *given):
+    @flow
+    def train():
+        work(*given)
+
+    train()
+
+
 def test_in_a_run_the_device_has_a_limit_in_prefect_which_is_taken_meanwhile(prefect_server):
     seen = []
 
-    @flow
-    def train():
-        hold(["cuda:7"], seen)
-
-    train()
+    run_in_a_flow(hold, ["cuda:7"], seen)
     limit = limit_of("cuda:7")
     assert (limit.limit, limit.active, seen) == (1, True, [1])
     assert limit.active_slots == 0
@@ -122,16 +126,12 @@ def test_in_a_run_the_device_has_a_limit_in_prefect_which_is_taken_meanwhile(pre
 def test_what_a_killed_run_left_taken_is_freed_by_the_next(prefect_server):
     seen = []
 
-    @flow
-    def train():
-        hold(["cuda:8"], seen)
-
-    train()
+    run_in_a_flow(hold, ["cuda:8"], seen)
     with get_client(sync_client=True) as client:
         taken = client.increment_concurrency_slots([limit_of("cuda:8").name], 1, "concurrency")
         assert taken.status_code == 200
     assert limit_of("cuda:8").active_slots == 1
-    train()
+    run_in_a_flow(hold, ["cuda:8"], seen)
     assert seen == [1, 1]
 
 
@@ -147,11 +147,7 @@ def test_without_prefect_a_training_goes_on(monkeypatch, capsys, prefect_server)
         with lease_device(["cuda:9"]) as device:
             seen.append(device)
 
-    @flow
-    def train():
-        hold_unguarded()
-
-    train()
+    run_in_a_flow(hold_unguarded)
     assert seen == ["cuda:9"]
     assert "going on" in capsys.readouterr().err
 
@@ -173,11 +169,7 @@ def test_a_device_whose_limit_is_0_is_waited_for_until_it_is_1(monkeypatch, caps
                 seen.append(time.monotonic() - begun)
             later.join()
 
-    @flow
-    def train():
-        hold_later()
-
-    train()
+    run_in_a_flow(hold_later)
     assert seen[0] >= 0.9
     assert capsys.readouterr().err.count("lets no training run") == 1
 
@@ -190,16 +182,12 @@ def test_a_lease_is_renewed_for_as_long_as_the_device_is_held(monkeypatch, prefe
         SyncPrefectClient, "renew_concurrency_lease", lambda *told: renewed.append(renew(*told).status_code)
     )
 
-    @flow
-    def train():
-        hold_for_a_second()
-
     @task
     def hold_for_a_second():
         with lease_device(["cuda:11"]):
             time.sleep(1)
 
-    train()
+    run_in_a_flow(hold_for_a_second)
     assert len(renewed) > 3
     assert set(renewed) <= {200, 204}
 
@@ -208,13 +196,9 @@ def test_a_process_asks_the_server_that_it_has_now_not_the_one_it_had(tmp_path, 
     """A run that lost its server goes on with another one."""
     seen = []
 
-    @flow
-    def train():
-        hold(["cuda:12"], seen)
-
-    train()
+    run_in_a_flow(hold, ["cuda:12"], seen)
     with get_client(sync_client=True) as client:
         client.update_global_concurrency_limit(name_limit("cuda:12"), GlobalConcurrencyLimitUpdate(limit=0))
     with embedded_api(tmp_path / "other") as wait, temporary_settings({PREFECT_API_URL: wait()}):
-        train()
+        run_in_a_flow(hold, ["cuda:12"], seen)
     assert seen == [1, 1]

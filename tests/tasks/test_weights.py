@@ -1,13 +1,12 @@
 """Weights are found where a person says they are, and are the same wherever they lay."""
 
-import socket
-
 import pytest
 from mlflow import MlflowClient
 
 from tasks.records import WeightsRecord
 from tasks.weights import take_weights
 from tasks.workspace import Workspace
+from tests.loopback import free_port
 from tests.small_training import config, shard_folder
 from tests.wavenet.training.test_transfer import export
 from wavenet.errors import ConfigError, IncompatibleCheckpointError
@@ -131,9 +130,7 @@ def test_a_workspace_without_runs_says_so_and_gets_no_database(place):
 
 
 def test_an_mlflow_that_cannot_be_reached_is_told_with_its_address(place, monkeypatch):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for uri in ("models:/drums/1", "runs:/0123/model"):
