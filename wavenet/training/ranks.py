@@ -55,14 +55,16 @@ ALONE = Ranks()
 
 @contextmanager
 def join_ranks() -> Iterator[Ranks]:
-    """The ranks that `torchrun` has started, connected until the end; alone without it."""
+    """The ranks that `torchrun` has started, connected until the end; alone without it.
+
+    After an error they stay connected until the process ends: the others fail when their peer is gone, and
+    it is to say first why it goes.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield ALONE
         return
     # sums are of tensors on cards and of numbers on the CPU
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield Ranks(distributed.get_rank(), world, int(os.environ.get("LOCAL_RANK", "0")))
-    finally:
-        distributed.destroy_process_group()
+    yield Ranks(distributed.get_rank(), world, int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.destroy_process_group()

@@ -36,14 +36,44 @@ with join_ranks() as ranks:
     save_file(gradients, f"{sys.argv[1]}/{ranks.rank}.safetensors")
 """
 
+FAILING = """
+import sys
+import time
+import torch
+from wavenet.training.ranks import join_ranks
 
-def test_two_gloo_processes_give_the_gradients_of_one_with_the_doubled_batch(tmp_path):
-    worker = tmp_path / "worker.py"
-    worker.write_text(WORKER)
+rank = None
+try:
+    with join_ranks() as ranks:
+        rank = ranks.rank
+        if rank == 1:
+            raise ValueError("too few windows")
+        ranks.sum(torch.ones(1))
+except Exception as error:
+    if rank == 1:
+        time.sleep(1)  # the other would have time to speak first
+    with open(f"{sys.argv[1]}/said.txt", "a") as said:
+        said.write(type(error).__name__ + " ")
+"""
+
+
+def start_two(folder: Path, program: str) -> None:
+    """Run a program as two processes of torchrun, which is given the folder."""
+    worker = folder / "worker.py"
+    worker.write_text(program)
     root = Path(__file__).resolve().parents[3]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(worker), str(tmp_path)], check=True, env=environment, timeout=120)
+    subprocess.run([*command, str(worker), str(folder)], check=True, env=environment, timeout=120)
+
+
+def test_who_fails_says_so_before_the_others_fail_for_want_of_it(tmp_path):
+    start_two(tmp_path, FAILING)
+    assert (tmp_path / "said.txt").read_text().split()[0] == "ValueError"
+
+
+def test_two_gloo_processes_give_the_gradients_of_one_with_the_doubled_batch(tmp_path):
+    start_two(tmp_path, WORKER)
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
     model = make_variant("all at once")
     fed = make_windows(model, batch=4)
