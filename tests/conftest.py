@@ -1,6 +1,5 @@
 """What all tests share: services that stay on this machine, and toy songs to feed them."""
 
-import json
 import logging
 import os
 import tempfile
@@ -18,6 +17,7 @@ os.environ.pop("PREFECT_API_URL", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 from flows.runtime import prepare_environment
+from tests.tiny_demucs import write_tiny_demucs
 from wavenet.files import digest_bytes
 
 prepare_environment(Path(os.environ["PREFECT_HOME"]))
@@ -140,29 +140,5 @@ def s3(s3_server, monkeypatch, tmp_path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def tiny_demucs(tmp_path_factory) -> Path:
-    """A Hugging Face cache that holds a tiny `htdemucs` for 8 kHz: random weights, no pickle."""
-    import torch
-    from demucs.htdemucs import HTDemucs
-    from safetensors.torch import save_file
-
-    stems = ["drums", "bass", "other", "vocals"]
-    sizes = {
-        "samplerate": 8000, "segment": 1, "channels": 4, "growth": 2, "nfft": 512, "depth": 3, "t_layers": 1,
-        "t_heads": 2, "bottom_channels": 0, "dconv_depth": 1, "dconv_comp": 4, "t_hidden_scale": 1.0,
-        "audio_channels": 2,
-    }  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = HTDemucs(stems, **sizes)
-    revision = "0" * 40
-    cache = tmp_path_factory.mktemp("hub")
-    repo = cache / "models--adefossez--HTDemucs"
-    snapshot = repo / "snapshots" / revision
-    snapshot.mkdir(parents=True)
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(revision)
-    (snapshot / "htdemucs.yaml").write_text("models: ['tiny']\n")
-    metadata = {"klass": "demucs.htdemucs.HTDemucs", "args": json.dumps([stems]), "kwargs": json.dumps(sizes)}
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, snapshot / "tiny.safetensors", metadata=metadata)
-    return cache
+    """A Hugging Face cache that holds a tiny `htdemucs`."""
+    return write_tiny_demucs(tmp_path_factory.mktemp("hub"))

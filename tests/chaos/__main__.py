@@ -1,10 +1,12 @@
 """`python -m tests.chaos`: kill runs at random moments, begin them again, and count what was lost.
 
 As in: python -m tests.chaos --kills 30 --seed 1 --kinds flow training "pool worker" --stems drums bass
-With --deployed each is a run of the deployment, and Prefect's server and worker are killed, too.
+With --deployed each is a run of the deployment, and Prefect's server and worker are killed, too; with
+--separated what is played are finished tracks, and their separation is a stage among the others.
 """
 
 import argparse
+import os
 import random
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from tests.chaos.campaign import ENDING, Blow, Campaign
 from tests.chaos.family import KINDS, MARK, OF_A_COMMAND, OF_A_SITE
-from tests.chaos.songs import write_input
+from tests.chaos.songs import HUB, write_input, write_tracks
 from tests.chaos.traces import BETWEEN, STAGES, STARTING
 from tests.prefect_site import Site
 
@@ -29,8 +31,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="waveband-chaos-") as folder:
         place = Path(folder)
         begun = time.monotonic()
+        os.environ["HF_HUB_CACHE"] = str(place / HUB)
+        asked_for = write_tracks(place) if asked.separated else write_input(place, asked.stems)
         with open_site(place) if asked.deployed else nullcontext() as site:
-            campaign = Campaign(place, write_input(place, asked.stems), random.Random(asked.seed), site)
+            campaign = Campaign(place, asked_for, random.Random(asked.seed), site)
             print(f"seed {asked.seed}; undisturbed, a run takes {campaign.seconds:.0f} s", flush=True)
             kinds = asked.kinds or (OF_A_SITE if asked.deployed else OF_A_COMMAND)
             blows = strike_all(campaign, kinds, asked.kills)
@@ -45,6 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", choices=KINDS)
     parser.add_argument("--deployed", action="store_true", help="on a server, a pool and a worker")
     parser.add_argument("--stems", nargs="+", default=["drums", "bass"])
+    parser.add_argument("--separated", action="store_true", help="finished tracks, which are separated")
     return parser.parse_args()
 
 

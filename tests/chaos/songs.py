@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import TINY, write_tone
+from tests.tiny_demucs import write_tiny_demucs
 
 OVERRIDES = ["training.steps=60", "training.checkpoint_seconds=0.05", "training.heldout_every=20"]
+HUB = "hub"
 PITCHES = {"drums": 200.0, "bass": 60.0}
+
+SEPARATED = ["separation.enabled=true", "separation.device=cpu"]
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,13 @@ def write_input(folder: Path, stems: Sequence[str]) -> Asked:
             pitch = PITCHES.get(stem, 90.0 + 40 * place) + 10 * number
             write_tone(folder / "songs" / f"song {number}" / f"{stem}.wav", pitch)
     return Asked(folder / "songs", config, OVERRIDES)
+
+
+def write_tracks(folder: Path) -> Asked:
+    """Write finished tracks, and the separator that they go through: `HF_HUB_CACHE` is to be its folder's."""
+    config = folder / "tiny.yaml"
+    config.write_text(TINY)
+    write_tiny_demucs(folder / HUB)
+    for number in range(2):
+        write_tone(folder / "album" / f"track {number}.flac", 100.0 + 50 * number, sample_rate=16000)
+    return Asked(folder / "album", config, [*OVERRIDES, *SEPARATED])
