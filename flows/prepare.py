@@ -56,9 +56,10 @@ class PreparedShards(BaseModel):
 
 
 def open_workspace(place: str | Path) -> Workspace:
-    """The workspace of a folder or of an address, marked as one. Raises ConfigError where it cannot be."""
+    """The workspace of a folder or of an address, marked and swept. Raises ConfigError where it cannot be."""
     workspace = workspace_at(place)
     workspace.mark()
+    workspace.sweep()
     return workspace
 
 

@@ -28,8 +28,17 @@ from pydantic import BaseModel, ConfigDict
 
 from wavenet.data.scan import WORKSPACE_MARK
 from wavenet.data.shards.storage import is_url, open_location
-from wavenet.files import new_folder, publish_folder, read_json, sizes_of_files, write_json, write_text
+from wavenet.files import (
+    is_left_behind,
+    new_folder,
+    publish_folder,
+    read_json,
+    sizes_of_files,
+    write_json,
+    write_text,
+)
 
+A_DAY = 86400.0
 _locks: dict[Path, threading.Lock] = {}
 
 
@@ -119,6 +128,13 @@ class Workspace(BaseModel):
         """A temporary folder to fill and then `publish`."""
         with new_folder(self.root / "store" / kind, kind) as folder:
             yield folder
+
+    def sweep(self) -> None:
+        """Remove folders that killed runs have left half filled. For a day they may be another run's."""
+        for folder in (self.root / "store").glob("*/.*"):
+            with suppress(FileNotFoundError):  # another run sweeps, or is done with it
+                if folder.is_dir() and is_left_behind(folder, A_DAY):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def name_of(self, digest: str, label: str = "") -> str:
         """The name of a folder by label and content."""

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,12 @@ def new_folder(parent: Path, label: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_left_behind(folder: Path, seconds: float) -> bool:
+    """Whether nothing in a temporary folder has changed for so long: whoever filled it was killed."""
+    since = time.time() - seconds
+    return all(path.lstat().st_mtime < since for path in [folder, *folder.rglob("*")])
 
 
 def publish_folder(folder: Path, destination: Path) -> None:

