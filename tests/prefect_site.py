@@ -39,7 +39,11 @@ class Site:
     def end(self):
         if self.worker:
             self.worker.terminate()
-            self.worker.wait(60)
+            try:
+                self.worker.wait(60)
+            except subprocess.TimeoutExpired:  # Prefect's worker may wait for ever once its server was killed
+                self.worker.kill()
+                self.worker.wait()
         self.server.kill()
 
     def prefect(self, *arguments):

@@ -37,7 +37,7 @@ def main() -> int:
             campaign = Campaign(place, asked_for, random.Random(asked.seed), site)
             print(f"seed {asked.seed}; undisturbed, a run takes {campaign.seconds:.0f} s", flush=True)
             kinds = asked.kinds or (OF_A_SITE if asked.deployed else OF_A_COMMAND)
-            blows = strike_all(campaign, kinds, asked.kills)
+            blows = strike_all(campaign, kinds, asked.kills, asked.stages)
     print_table(blows, kinds)
     return print_verdict(blows, time.monotonic() - begun)
 
@@ -48,6 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=KINDS)
     parser.add_argument("--deployed", action="store_true", help="on a server, a pool and a worker")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=[], help="kill in these alone")
     parser.add_argument("--stems", nargs="+", default=["drums", "bass"])
     parser.add_argument("--separated", action="store_true", help="finished tracks, which are separated")
     return parser.parse_args()
@@ -65,11 +66,11 @@ def open_site(folder: Path) -> Iterator[Site]:
         site.end()
 
 
-def strike_all(campaign: Campaign, kinds: Sequence[str], count: int) -> list[Blow]:
+def strike_all(campaign: Campaign, kinds: Sequence[str], count: int, stages: Sequence[str]) -> list[Blow]:
     """So many kills, some in each workspace; where nobody was left to be killed, another in its place."""
     blows: list[Blow] = []
     while left := count - count_hits(blows):
-        kills = campaign.choose(kinds, min(left, KILLS_A_WORKSPACE))
+        kills = campaign.choose(kinds, min(left, KILLS_A_WORKSPACE), stages)
         for blow in campaign.strike(f"workspace-{len(blows)}", kills):
             blows.append(blow)
             time_of_day = time.strftime("%H:%M:%S")

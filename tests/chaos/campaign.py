@@ -120,18 +120,22 @@ class Campaign:
         state = self.site.flow_run(family.flow_run)["state_name"]
         return [] if state == "Completed" else [f"the last run of the deployment ended as {state}"]
 
-    def choose(self, kinds: Sequence[str], count: int) -> list[Kill]:
-        """So many kills, as many of each kind, each kind's spread over the stages where there are any."""
-        stages = {kind: self._shuffled(kind) for kind in kinds}
-        turns = [kinds[number % len(kinds)] for number in range(count)]
+    def choose(self, kinds: Sequence[str], count: int, within: Sequence[str] = ()) -> list[Kill]:
+        """So many kills, as many of each kind, each kind's spread over the stages where there are any.
+
+        within: these stages alone.
+        """
+        by_kind = {kind: self._shuffled(kind, within) for kind in kinds}
+        stages = {kind: itertools.cycle(found) for kind, found in by_kind.items() if found}
+        turns = itertools.islice(itertools.cycle(stages), count)
         kills = [self._choose(kind, next(stages[kind])) for kind in turns]
         self.rng.shuffle(kills)
         return kills
 
-    def _shuffled(self, kind: str) -> Iterator[str]:
-        stages = [stage for stage in self.spans if kind in kinds_of(stage)]
+    def _shuffled(self, kind: str, within: Sequence[str]) -> list[str]:
+        stages = [stage for stage in within or self.spans if kind in kinds_of(stage) and stage in self.spans]
         self.rng.shuffle(stages)
-        return itertools.cycle(stages)
+        return stages
 
     def _choose(self, kind: str, stage: str) -> Kill:
         span = self.rng.choice(self.spans[stage])
