@@ -6,6 +6,7 @@ content reuses what there is; what goes into MLflow and onto pages is what is in
 
 import sys
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,7 @@ def run_band(
     name = run_name(listing, request.config)
     weights = take_all_weights(place, settings)
     remember_request(place, request)
-    tags = {**own_tags(), "input": request.input}
-    params = flatten(settings.model_dump(mode="json"))
-    tracking = tracked_run(place, name, params, tags, request.told_changes, settings.tracking)
-    with open_ledger(settings) as ledger, tracking as tracker:
+    with open_ledger(settings) as ledger, track(place, name, request, settings) as tracker:
         tracker.log_config(settings.model_dump(mode="json"))
         prepared = prepare_band(place, listing, settings, ledger)
         plan = prepared.plan
@@ -139,12 +137,23 @@ def run_band(
     )
 
 
+def track(
+    place: Workspace, name: str, request: Request, settings: Config
+) -> AbstractContextManager[PipelineTracker]:
+    """The MLflow runs of a request."""
+    tags = {**own_tags(), "input": request.input}
+    params = flatten(settings.model_dump(mode="json"))
+    return tracked_run(place, name, params, tags, request.told_changes, settings.tracking)
+
+
 def evaluate_band(request: Request, workspace: str | Path) -> Evaluation:
     """What the models of a request make of each split. Raises NotMadeError where a model is not there."""
     settings, place, request = begin_run(request, workspace)
     weights = take_all_weights(place, settings)
-    with open_ledger(settings) as ledger:
-        prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
+    listing = open_listing(request.input, place.downloads)
+    name = f"evaluation of {run_name(listing, request.config)}"
+    with open_ledger(settings) as ledger, track(place, name, request, settings) as tracker:
+        prepared = prepare_band(place, listing, settings, ledger)
         shard_sets = write_shard_sets(place, prepared, settings, ledger)
         beside = measure_stems(place, shard_sets, settings, ledger)
         bits = {}
@@ -154,6 +163,7 @@ def evaluate_band(request: Request, workspace: str | Path) -> Evaluation:
             measured = ledger.call(
                 evaluate, workspace=place, stem=stem, model=model.weights, shards=shard_set
             )
+            tracker.log_evaluation(stem, measured, beside[stem])
             bits[stem] = {**measured.bits, **beside[stem].bits.model_dump()}
         return Evaluation(bits=bits, ran=ledger.ran, cached=ledger.cached)
 

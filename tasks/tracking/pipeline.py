@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.doctor import DoctorOutput
-from tasks.records import BaselinesRecord, MixRecord, ModelRecord, ShardsRecord, TakeRecord
+from tasks.records import BaselinesRecord, EvaluationRecord, MixRecord, ModelRecord, ShardsRecord, TakeRecord
 from tasks.tracking.delivery import Delivery, sync_outboxes
 from tasks.tracking.doctor import doctor_entries
 from tasks.tracking.entries import (
@@ -176,6 +176,14 @@ class PipelineTracker:
         loudness = {"mix/loudness_lufs": mix.loudness_lufs, "mix/peak": mix.peak}
         files = [Files(path=mix.folder, to="mix"), Files(path=str(report), to=None)]
         self._tell(self.parent, figures({**loudness, **bits}), *files, self._note())
+
+    @_never_fatal
+    def log_evaluation(self, stem: str, measured: EvaluationRecord, baselines: BaselinesRecord) -> None:
+        """A stem's bits on each split, with the parent."""
+        if heldout := measured.bits.get("heldout"):
+            self.bits[stem] = (heldout, baselines.bits.best[1])
+        bits = {f"{split}_bits/{stem}": value for split, value in measured.bits.items()}
+        self._tell(self.parent, figures(bits), self._note())
 
     @_never_fatal
     def log_doctor(self, output: DoctorOutput) -> None:

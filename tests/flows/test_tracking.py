@@ -74,6 +74,20 @@ def test_the_parent_has_the_mix_the_config_and_the_page(first_run, client):
     assert parent.data.params["ingest.sample_rate"] == "2000"
 
 
+def test_an_evaluation_is_a_run_with_the_bits_of_each_stem_on_each_split(first_run, workspace, client):
+    from flows.evaluate import evaluate
+
+    measured = evaluate(workspace=workspace)
+    (evaluation, _), _ = runs_of(client)
+    assert evaluation.info.run_name == "evaluation of songs tiny"
+    assert evaluation.info.status == "FINISHED"
+    for stem in ("drums", "bass"):
+        for split in ("heldout", "train"):
+            told = evaluation.data.metrics[f"{split}_bits/{stem}"]
+            assert told == pytest.approx(measured.bits[stem][split])
+    assert "| drums |" in evaluation.data.tags["mlflow.note.content"]
+
+
 def test_a_reused_stem_is_as_complete_as_a_trained_one(run, songs, client):
     run(songs)
     run(songs, "stems.drums.training.steps=8")
