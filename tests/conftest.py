@@ -1,7 +1,9 @@
 """What all tests share: services that stay on this machine, and toy songs to feed them."""
 
+import atexit
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +12,16 @@ import numpy as np
 import pytest
 import soundfile
 
-os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="waveband-prefect-")
-os.environ["WAVEBAND_DEVICES"] = tempfile.mkdtemp(prefix="waveband-devices-")  # or all tests would take turns
+
+def make_folder(prefix: str) -> str:
+    """Gone with this process."""
+    folder = tempfile.mkdtemp(prefix=prefix)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+os.environ["PREFECT_HOME"] = make_folder("waveband-prefect-")
+os.environ["WAVEBAND_DEVICES"] = make_folder("waveband-devices-")  # or all tests would take turns
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more, and wait for each other
 os.environ.pop("PREFECT_API_URL", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
