@@ -1,6 +1,5 @@
 """What all tests share: services that stay on this machine, and toy songs to feed them."""
 
-import atexit
 import logging
 import os
 import shutil
@@ -12,16 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-
-def make_folder(prefix: str) -> str:
-    """Gone with this process."""
-    folder = tempfile.mkdtemp(prefix=prefix)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-os.environ["PREFECT_HOME"] = make_folder("waveband-prefect-")
-os.environ["WAVEBAND_DEVICES"] = make_folder("waveband-devices-")  # or all tests would take turns
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="waveband-prefect-")
+os.environ["WAVEBAND_DEVICES"] = tempfile.mkdtemp(prefix="waveband-devices-")  # or all tests would take turns
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks gain nothing from more, and wait for each other
 os.environ.pop("PREFECT_API_URL", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -42,6 +33,14 @@ generation: {seconds: 0.5}
 """
 
 WriteTone = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_folders_left() -> Iterator[None]:
+    """Prefect's home and the devices' locks go with the session."""
+    yield
+    for name in ("PREFECT_HOME", "WAVEBAND_DEVICES"):
+        shutil.rmtree(os.environ[name], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
