@@ -8,13 +8,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.band import PipelineResult, run_band
 from flows.ledger import THREADS
 from flows.parameters import Changes, given
-from flows.run_request import DEMO, Request
+from flows.run_request import DEMO, Request, usual_config
 
 
 @flow(name="build-and-train", task_runner=ThreadPoolTaskRunner(max_workers=THREADS), flow_run_name="{input}")
 def build_and_train(
     input: str = DEMO,
-    config: list[str] = ["album"],  # noqa: B006  (Prefect shows a list's default in its form)
+    config: list[str] = [],  # noqa: B006  (Prefect shows a list's default in its form)
     changes: Changes = Changes(),  # noqa: B008  # type: ignore[valid-type]
     overrides: list[str] = [],  # noqa: B006
     workspace: str | Path = Path("workspace"),
@@ -25,11 +25,13 @@ def build_and_train(
     Args:
         input: Folder, glob, manifest (CSV, JSONL) or URL of tracks, or of songs as folders of stems; `demo`
             is an album that Waveband synthesizes itself.
-        config: Names of configs or paths of YAML files, each over the one before.
+        config: Names of configs or paths of YAML files, each over the one before. If there is none, `album`;
+            for the demo album, `demo`.
         changes: Settings that differ from the configs'; what is left out stays as it is there.
         overrides: The same as text, section.key=value, over all else.
         workspace: Folder or address (s3://bucket/prefix) of all that is made, as the worker sees it.
         retrain: Stems to train and generate again though nothing changed.
     """
-    request = Request(input=input, config=config, changes=given(changes), overrides=overrides)
+    configs = config or usual_config(input)
+    request = Request(input=input, config=configs, changes=given(changes), overrides=overrides)
     return run_band(request, workspace, retrain=retrain)

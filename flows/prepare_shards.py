@@ -8,13 +8,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.ledger import THREADS, open_ledger
 from flows.parameters import Changes, given
 from flows.prepare import PreparedShards, prepare_request
-from flows.run_request import DEMO, Request
+from flows.run_request import DEMO, Request, usual_config
 
 
 @flow(name="prepare", task_runner=ThreadPoolTaskRunner(max_workers=THREADS), flow_run_name="{input}")
 def prepare(
     input: str = DEMO,
-    config: list[str] = ["album"],  # noqa: B006
+    config: list[str] = [],  # noqa: B006
     changes: Changes = Changes(),  # noqa: B008  # type: ignore[valid-type]
     overrides: list[str] = [],  # noqa: B006
     workspace: str | Path = Path("workspace"),
@@ -24,10 +24,12 @@ def prepare(
     Args:
         input: Folder, glob, manifest (CSV, JSONL) or URL of tracks, or of songs as folders of stems; `demo`
             is an album that Waveband synthesizes itself.
-        config: Names of configs or paths of YAML files, each over the one before.
+        config: Names of configs or paths of YAML files, each over the one before. If there is none, `album`;
+            for the demo album, `demo`.
         changes: Settings that differ from the configs'; what is left out stays as it is there.
         overrides: The same as text, section.key=value, over all else.
         workspace: Folder or address (s3://bucket/prefix) of all that is made, as the worker sees it.
     """
-    request = Request(input=input, config=config, changes=given(changes), overrides=overrides)
+    configs = config or usual_config(input)
+    request = Request(input=input, config=configs, changes=given(changes), overrides=overrides)
     return prepare_request(request, workspace, open_ledger)

@@ -70,11 +70,20 @@ def _as_overrides(sections: Mapping[str, Any], prefix: str = "") -> list[str]:
     return told
 
 
+def usual_config(input: str) -> list[str]:
+    """Where none is named: `album`, and `demo` for the demo album."""
+    return ["demo" if _is_demo(input) else "album"]
+
+
 def find_input(place: Workspace, asked: str) -> str:
     """The input that is meant: a demo album, made in the workspace, or what is asked for as it is."""
-    if asked == DEMO and not Path(DEMO).exists():
+    if _is_demo(asked):
         return str(write_demo_album(place.root / "demo-album"))
     return asked
+
+
+def _is_demo(input: str) -> bool:
+    return input == DEMO and not Path(DEMO).exists()
 
 
 def remember_request(place: Workspace, request: Request) -> None:

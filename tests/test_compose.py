@@ -65,3 +65,10 @@ def test_the_page_speaks_of_the_addresses_that_the_file_has():
     for address in ("postgresql+asyncpg://", "postgresql+psycopg2://", "--artifacts-destination"):
         assert address in TEXT
         assert address in page
+
+
+def test_the_image_has_what_is_deployed_in_it():
+    dockerfile = COMPOSE["x-waveband"]["build"]["dockerfile_inline"]
+    copied = re.findall(r"^COPY (.*) \S+$", dockerfile, re.M)
+    there = {name for line in copied for name in line.split()}
+    assert there >= {"flows", "tasks", "wavenet", "configs", "prefect.yaml", "prefect.toml", "pyproject.toml"}

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.parameters import Changes, given
-from flows.run_request import DEMO, Request, find_input, last_request, remember_request
+from flows.run_request import DEMO, Request, find_input, last_request, remember_request, usual_config
 from tasks.workspace import Workspace
 from wavenet.config import Config
 from wavenet.errors import ConfigError
@@ -37,6 +37,14 @@ def test_another_input_or_config_stands_in_for_the_last(place):
     assert last_request(place, input="/b").input == "/b"
     assert last_request(place, config=["demo"]).config == ["demo"]
     assert last_request(place, "/b", ["demo"]).changes == {}  # another run, not the last one changed
+
+
+def test_the_demo_album_has_its_own_config_where_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert usual_config(DEMO) == ["demo"]
+    assert usual_config("/music") == ["album"]
+    (tmp_path / DEMO).mkdir()  # then it is a folder of somebody's music
+    assert usual_config(DEMO) == ["album"]
 
 
 def test_without_a_last_run_the_error_says_what_to_give(place):
