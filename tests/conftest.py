@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,6 +19,15 @@ os.environ.pop("PREFECT_API_URL", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 from flows.runtime import prepare_environment
+from tests.databases import (
+    MLFLOW,
+    PREFECT,
+    copy_database,
+    make_mlflow_database,
+    make_once,
+    make_prefect_database,
+)
+from tests.forked_sessions import forked_trainings, session_server
 from tests.tiny_demucs import write_tiny_demucs
 from wavenet.files import digest_bytes
 
@@ -92,12 +102,27 @@ def write_songs(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
+def prefect_database(tmp_path_factory) -> Path:
+    """Of a Prefect server that was never asked for anything."""
+    return make_once(tmp_path_factory, "prefect-database", make_prefect_database) / PREFECT
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory) -> Path:
+    """An empty MLflow store; making its tables takes seconds, copying them does not."""
+    return make_once(tmp_path_factory, "mlflow-database", make_mlflow_database) / MLFLOW
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_database, tmp_path_factory) -> Iterator[None]:
     """A real Prefect server with a database of its own, for the session."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
+    home = tmp_path_factory.mktemp("prefect")
+    copy_database(prefect_database, home / "prefect-test.db")
     with (
+        patch("prefect.testing.utilities.mkdtemp", return_value=str(home)),  # or its tables take seconds
         prefect_test_harness(server_startup_timeout=90),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
@@ -105,13 +130,17 @@ def prefect_server() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_database(tmp_path_factory) -> Path:
-    """An empty MLflow store; making its tables takes seconds, copying them does not."""
-    from mlflow import MlflowClient
+def sessions() -> Iterator[object]:
+    """What trainings are forked from."""
+    with session_server() as server:
+        yield server
 
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
+
+@pytest.fixture(scope="module")
+def fast_trainings(sessions) -> Iterator[None]:
+    """Trainings that begin at once, in processes of their own; those that commands start are real ones."""
+    with forked_trainings(sessions):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,23 +7,14 @@ import sys
 import pytest
 
 from tests.conftest import TINY, write_songs
-from tests.databases import MLFLOW, PREFECT, lend, make_prefect_database
-from tests.forked_sessions import forked_trainings, session_server
+from tests.databases import MLFLOW, PREFECT, copy_database, lend
+from tests.forked_sessions import forked_trainings
 from tests.prefect_server import clean_environment
 
 
-@pytest.fixture(scope="session")
-def sessions():
-    """What trainings are forked from."""
-    with session_server() as server:
-        yield server
-
-
 @pytest.fixture(autouse=True, scope="module")
-def fast_trainings(sessions):
-    """Trainings that begin at once, in processes of their own; those that commands start are real ones."""
-    with forked_trainings(sessions):
-        yield
+def trainings_begin_at_once(fast_trainings):
+    pass
 
 
 @pytest.fixture
@@ -97,11 +88,11 @@ def start_waveband():
 
 
 @pytest.fixture(scope="session")
-def databases(tmp_path_factory, mlflow_database):
+def databases(tmp_path_factory, prefect_database, mlflow_database):
     """A workspace of empty databases, to be lent."""
     folder = tmp_path_factory.mktemp("databases")
-    make_prefect_database(folder)
-    shutil.copy(mlflow_database, folder / MLFLOW)
+    copy_database(prefect_database, folder / PREFECT)
+    copy_database(mlflow_database, folder / MLFLOW)
     return folder
 
 

@@ -1,16 +1,11 @@
 """The command line as a person meets it: real processes, killed and started again."""
 
 import json
-import os
-import re
-import signal
 import time
 from pathlib import Path
 
 import pytest
 import soundfile
-
-SLOW = ["stems.drums.training.steps=400", "training.checkpoint_seconds=0.2"]
 
 
 def finish(process):
@@ -37,20 +32,6 @@ def test_run_prints_a_table_paths_and_one_json_object_as_its_last_line(waveband,
     assert told["ran"][-1] == "mix"
     assert "mlflow ui --backend-store-uri" in out
     assert {path.name for path in tmp_path.iterdir()} <= {"songs", "tiny.yaml", "workspace"}
-
-
-def test_killed_in_mid_training_it_goes_on_from_there(waveband, songs, tiny, tmp_path):
-    """That it ends as if it had not been killed, tests/chaos shows."""
-    arguments = ("run", "--input", songs, "--config", tiny, "--json", *SLOW)
-    process = waveband(*arguments)
-    killed_at = kill_when(process, lambda: newest_step(tmp_path / "workspace") > 100, tmp_path / "workspace")
-    status, out, err = finish(waveband(*arguments))
-    assert status == 0, err
-    told = json.loads(out.splitlines()[-1])
-    assert "train-bass" in told["cached"]
-    assert "train-drums" in told["ran"]
-    goes_on = int(re.search(r"train drums +goes on from (\d+)/400", err)[1])
-    assert killed_at - 10 < goes_on <= killed_at
 
 
 def test_a_foreseen_error_is_one_message_and_no_traceback(waveband, tmp_path):
@@ -92,20 +73,3 @@ def test_help_names_the_commands(waveband):
     assert status == 0
     assert "run" in out
     assert "demo" in out
-
-
-def newest_step(workspace):
-    steps = [int(path.name[5:]) for path in workspace.glob("work/*/checkpoints/step-*")]
-    return max(steps, default=0)
-
-
-def kill_when(process, condition, workspace, seconds=150):
-    """SIGKILL a process and all it started, as soon as a condition holds. Returns its last checkpoint."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "the moment to kill never came"
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    return newest_step(workspace)

@@ -27,7 +27,7 @@ from wavenet.errors import ConfigError
 __all__ = ["browser", "shard_folder"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fast_trainings():
     """None are trained here."""
 

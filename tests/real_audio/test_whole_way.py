@@ -66,9 +66,6 @@ def test_rendered_stems_become_a_band(run_waveband, real_audio):
     mix, _ = soundfile.read(told["mix"])
     scale = min(1.0, 0.999 / np.abs(np.sum(stems, axis=0)).max())
     np.testing.assert_allclose(mix, scale * np.sum(stems, axis=0), atol=1e-5)
-    again = run_waveband("stems", "album")
-    assert again["ran"] == []
-    assert again["bits_per_sample"] == told["bits_per_sample"]
 
 
 def test_recorded_loops_become_drums(run_waveband):

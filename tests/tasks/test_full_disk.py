@@ -10,13 +10,13 @@ import pytest
 from flows.prepare import prepare_input
 from tasks.session import run_session
 from tests.conftest import TINY, write_tone
-from tests.small_training import config, shard_folder, small_config
+from tests.small_training import shard_folder, small_config
 from wavenet.disk import full_disk_told, is_of_full_disk
 from wavenet.errors import DiskFullError
 from wavenet.session.job import Job
 from wavenet.training.metrics import METRICS, SPEED, read_metrics
 
-__all__ = ["config", "shard_folder"]
+__all__ = ["shard_folder"]
 
 
 def mount(folder, *options):
@@ -69,22 +69,36 @@ def test_a_disk_that_fills_up_before_shards_are_whole_is_gone_on_from_once_there
     }
 
 
+@pytest.fixture(scope="module")
+def eager():
+    """Settings that write something after each step."""
+    training = small_config().training.model_copy(update={"log_every": 1, "checkpoint_seconds": 0.0})
+    return small_config().model_copy(update={"training": training})
+
+
+def make_job(folder, shards, config):
+    return Job(stem="drums", shards=str(shards), shards_digest="d", folder=folder, config=config)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(fast_trainings, eager, shard_folder, tmp_path_factory):
+    """Held-out bits and metrics of a training that had room."""
+    job = make_job(tmp_path_factory.mktemp("whole") / "work", shard_folder, eager)
+    return run_session(job, [])[1].heldout_bits, without_timings(job.folder)
+
+
 @pytest.mark.parametrize("kilobytes", [12, 60, 150])
 def test_a_training_that_fills_a_disk_goes_on_with_the_same_losses(
-    small_disk, shard_folder, tmp_path, kilobytes
+    small_disk, shard_folder, eager, undisturbed, kilobytes
 ):
     """Its job, its metrics, its checkpoints or its model may be what there is no room for."""
-    training = small_config().training.model_copy(update={"log_every": 1, "checkpoint_seconds": 0.0})
-    config = small_config().model_copy(update={"training": training})
     disk = small_disk(kilobytes)
-    job = Job(stem="drums", shards=str(shard_folder), shards_digest="d", folder=disk / "work", config=config)
+    job = make_job(disk / "work", shard_folder, eager)
     with pytest.raises(DiskFullError, match=f"{disk}/work: the disk is full"), full_disk_told(job.folder):
         run_session(job, [])
     small_disk(8000)
     _, result = run_session(job, [])
-    whole = job.model_copy(update={"folder": tmp_path / "whole"})
-    assert run_session(whole, [])[1].heldout_bits == result.heldout_bits
-    assert without_timings(job.folder) == without_timings(whole.folder)
+    assert (result.heldout_bits, without_timings(job.folder)) == undisturbed
 
 
 def without_timings(folder):
