@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -147,7 +148,21 @@ def die_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_starter(signal.SIGKILL)
     if sys.platform == "linux":
+        if _is_orphan():  # killed before the kernel was told: nobody would ever end this one
+            os._exit(1)
         _let_go_of_forkserver()
+
+
+def _is_orphan() -> bool:
+    """Whether the process that forked this one is gone: what it was forked from has its command line."""
+    try:
+        mine = Path("/proc/self/cmdline").read_bytes()
+    except OSError:
+        return False
+    try:
+        return Path(f"/proc/{os.getppid()}/cmdline").read_bytes() != mine
+    except OSError:
+        return True
 
 
 def _let_go_of_forkserver() -> None:

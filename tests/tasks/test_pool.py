@@ -212,6 +212,35 @@ def test_no_worker_outlives_its_parent(parent, end):
     assert wait_until(lambda: not any(map(is_alive, pids)))
 
 
+LATE = """
+import os, sys, time
+from tasks.pool import die_with_parent
+
+starter = os.getpid()
+if os.fork() == 0:
+    while sys.argv[2] == "orphan" and os.getppid() == starter:
+        time.sleep(0.01)
+    die_with_parent()
+    open(sys.argv[1], "w").close()
+    os._exit(0)
+if sys.argv[2] != "orphan":
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel ends nobody for another")
+@pytest.mark.parametrize(("who", "lives"), [("orphan", False), ("child", True)])
+def test_a_worker_whose_parent_was_gone_before_it_began_ends_itself(tmp_path, who, lives):
+    """The kernel ends a process with its parent only if it was told so while the parent lived."""
+    begun = tmp_path / "begun"
+    process = subprocess.Popen(
+        [sys.executable, "-c", LATE, str(begun), who], stdout=subprocess.PIPE, env=dict(os.environ)
+    )
+    process.stdout.read()  # until both are gone
+    assert process.wait() == 0
+    assert begun.exists() == lives
+
+
 def test_a_worker_that_may_start_no_processes_says_what_to_set(monkeypatch):
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
     with pytest.raises(ConfigError, match="DASK_DISTRIBUTED__WORKER__DAEMON=False"):
