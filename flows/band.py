@@ -17,7 +17,9 @@ from flows.again import Again, find_set_back
 from flows.doctor import report_on
 from flows.ledger import Ledger, open_ledger
 from flows.lines import work_in_lines
+from flows.outliving import is_run_by_worker
 from flows.prepare import begin_run, prepare_band, run_name, write_shard_sets
+from flows.printing import print_result
 from flows.run_request import Request, remember_request
 from flows.training import take_all_weights
 from tasks.baselines import baselines
@@ -127,7 +129,7 @@ def run_band(
         output = publish_output(place, name, settings, plan, band, sum_of_takes)
         tracker.log_mix(place, sum_of_takes, output.report)
         show_band(place, name, band, sum_of_takes, output, tracker.run_id())
-    return PipelineResult(
+    result = PipelineResult(
         output=output,
         figures={stem: bits_per_sample(records) for stem, records in band.items()},
         badness={stem: records.take.badness for stem, records in band.items()},
@@ -135,6 +137,9 @@ def run_band(
         ran=ledger.ran,
         cached=ledger.cached,
     )
+    if is_run_by_worker():  # a command prints it itself
+        print_result(result, workspace)
+    return result
 
 
 def track(

@@ -18,9 +18,14 @@ SECONDS_TO_DRAIN = 5.0
 _relayed: set[int] = set()
 
 
+def is_run_by_worker() -> bool:
+    """Whether a worker started this process, and its terminal shows what is printed here."""
+    return STARTED_BY_A_WORKER in os.environ
+
+
 def outlive_worker() -> None:
     """Relay standard output and error where a worker started this process; once."""
-    if STARTED_BY_A_WORKER in os.environ:
+    if is_run_by_worker():
         for descriptor in {1, 2} - _relayed:
             _relayed.add(descriptor)
             atexit.register(Relay(descriptor).end)

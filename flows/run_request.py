@@ -6,6 +6,7 @@ folder and on another day, since what it names by a path is named from the root.
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,15 @@ def remember_request(place: Workspace, request: Request) -> None:
 
 
 def last_request(place: Workspace, input: str | None = None, config: Sequence[str] = ()) -> Request:
-    """What the last run of the workspace was asked for; or another input or config, if they are given.
+    """What the last run of the workspace was asked for, which is told; or another input or config, if given.
 
     Raises ConfigError where there was none and input is not given.
     """
     if input is not None and config:
         return Request(input=input, config=list(config))
     last = _read(place)
+    configs = ", ".join(config or last.config)
+    print(f"as the last run here: input {input or last.input}, config {configs}", file=sys.stderr, flush=True)
     return last.model_copy(update={"input": input or last.input, "config": list(config) or last.config})
 
 

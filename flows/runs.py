@@ -11,7 +11,7 @@ from pathlib import Path
 from flows.printing import print_some, print_tables, printable
 from tasks.remote import workspace_at
 from tasks.tracking import promote_stems, read_runs, sync_outboxes, ui_command
-from tasks.tracking.outbox import folders_of
+from tasks.tracking.outbox import folders_of, is_under_way
 from tasks.tracking.promotion import Version
 from tasks.tracking.reading import PipelineRun, StemRun, differing_params
 from tasks.tracking.registry import StemVerdict
@@ -37,7 +37,7 @@ def show_runs(
     else:
         whose = f" of {printable(stem)}" if stem else ""
         print(f"no runs{whose} yet; `waveband run --input FOLDER` makes one")
-    if waiting := folders_of(place):
+    if waiting := [folder for folder in folders_of(place) if not is_under_way(folder)]:
         print(f"note  MLflow has not been told all of {len(waiting)} runs; `waveband runs --sync` tells it")
     print(f"look    {ui_command(place)}")
     if as_json:

@@ -143,6 +143,12 @@ def folders_of(workspace: Workspace) -> list[Path]:
     return [path.parent for path in found]
 
 
+def is_under_way(folder: Path) -> bool:
+    """Whether somebody is at the pipeline run whose folder it is, and so has not told all of it yet."""
+    with claim(folder / ALIVE, wait=False) as nobody_runs:
+        return not nobody_runs
+
+
 def store_of(folder: Path) -> str | None:
     """The MLflow that a pipeline run is told to, as it was named."""
     named = read_json(folder / STORE)["uri"]

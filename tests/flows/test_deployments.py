@@ -49,6 +49,9 @@ def test_a_deployment_runs_by_its_name_alone(site, first):
     assert "Cached" not in {states["train-drums"], states["mix"]}
     (mix,) = site.workspace.glob("output/*/mix.wav")
     assert mix.stat().st_size > 0
+    told = (site.folder / "worker.log").read_text()  # as by the command
+    assert "Held-out bits per sample" in told
+    assert f"mix     {mix}" in told
 
 
 def test_mlflow_is_told_of_a_run_by_a_worker_as_of_any(site, first):
@@ -61,6 +64,7 @@ def test_mlflow_is_told_of_a_run_by_a_worker_as_of_any(site, first):
 def test_one_stem_is_retrained_by_its_name_and_the_rest_is_reused(site, first):
     done, identity = site.run("train-stem", "--watch", stem="drums", workspace=str(site.workspace))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "as the last run here: input" in (site.folder / "worker.log").read_text()
     states = site.task_runs(identity)
     ran = {name for name, state in states.items() if state != "Cached"}
     assert ran == {"train-drums", "generate-drums", "mix"}

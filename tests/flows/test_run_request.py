@@ -32,6 +32,12 @@ def test_an_address_stays_as_it_is(place):
     assert last_request(place).input == "s3://bucket/songs"
 
 
+def test_it_is_told_which_run_was_the_last(place, capsys):
+    remember_request(place, Request(input="/a", config=["album"]))
+    last_request(place)
+    assert capsys.readouterr().err == "as the last run here: input /a, config album\n"
+
+
 def test_another_input_or_config_stands_in_for_the_last(place):
     remember_request(place, Request(input="/a", config=["album"], changes={"training": {"steps": 3}}))
     assert last_request(place, input="/b").input == "/b"

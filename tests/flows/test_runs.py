@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app, choose_model
 from tasks.tracking import ui_command
+from tasks.tracking.outbox import new_outboxes
 from tasks.workspace import Workspace
 from tests.browser import browser, needs_browser
 from tests.loopback import answers, free_port, wait_for
@@ -124,6 +125,11 @@ def test_what_waits_is_told_and_how_to_send_it(workspace):
     assert "sync    lost: all is told" in told
     assert "lost, 1970-01-01 00:00, killed" in told
     assert not list((workspace / "mlflow-outbox").iterdir())
+
+
+def test_a_run_that_is_under_way_is_no_run_that_mlflow_was_not_told_of(workspace):
+    with new_outboxes(Workspace(root=workspace), "running", None):
+        assert "has not been told" not in call("runs", "--workspace", workspace).text
 
 
 def test_a_model_is_named_once_as_argument_or_option(tmp_path, monkeypatch):
