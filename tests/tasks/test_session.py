@@ -69,7 +69,14 @@ def without_timings(folder):
 
 
 def children():
-    return [process for process in psutil.Process().children() if "wavenet.session" in process.cmdline()]
+    return [process for process in psutil.Process().children() if is_session(process)]
+
+
+def is_session(process):
+    try:
+        return "wavenet.session" in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
 
 
 def test_a_session_trains_as_the_library_does_and_tells_each_line(undisturbed, shard_folder, tmp_path):

@@ -12,7 +12,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from wavenet.errors import WavebandError
 from wavenet.session.job import JOB, MESSAGE, Begun, Done, Failed, Message, Reported, Told
@@ -83,5 +85,13 @@ def _watch_starter(stop: threading.Event) -> None:
     os._exit(4)
 
 
+def _leave(status: int) -> NoReturn:
+    """End at once: all is said and on disk, and threads of torch's may abort an ordinary end."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    _leave(main(Path(sys.argv[1])))

@@ -4,7 +4,6 @@
 nothing of networks. The invariant: what all ranks hold after a sum is the same to the bit.
 """
 
-import atexit
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -67,9 +66,5 @@ def join_ranks() -> Iterator[Ranks]:
         return
     # sums are of tensors on cards and of numbers on the CPU
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield Ranks(distributed.get_rank(), world, int(os.environ.get("LOCAL_RANK", "0")))
-    except BaseException:
-        atexit.register(distributed.destroy_process_group)
-        raise
+    yield Ranks(distributed.get_rank(), world, int(os.environ.get("LOCAL_RANK", "0")))
     distributed.destroy_process_group()
