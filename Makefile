@@ -5,7 +5,7 @@ VENV ?= .venv
 WORKSPACE ?= workspace
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# Half of the time tests wait for services, so there are more processes than cores. Each starts services of
+# Much of the time tests wait for services, so there are more processes than cores. Each starts services of
 # its own, and has 2 GB; who is out of tests takes half of another's.
 PROCESSES := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 SIDE_BY_SIDE := --numprocesses $(PROCESSES) --maxprocesses 4 --dist worksteal

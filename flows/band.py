@@ -1,7 +1,8 @@
 """A run of the band, from what is asked for to a mix: what the flows that train and play have in common.
 
-Knows nothing of deployments or the command line. The invariants: who prepares, trains and plays with the same
-content reuses what there is; what goes into MLflow and onto pages is what is in the records.
+Knows nothing of deployments or the command line, but that a worker's shell is to show how a run ended. The
+invariants: who prepares, trains and plays with the same content reuses what there is; what goes into MLflow
+and onto pages is what is in the records.
 """
 
 import sys

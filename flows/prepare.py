@@ -56,10 +56,9 @@ class PreparedShards(BaseModel):
 
 
 def open_workspace(place: str | Path) -> Workspace:
-    """The workspace of a folder or of an address, marked and swept. Raises ConfigError where it cannot be."""
+    """The workspace of a folder or of an address, marked as one. Raises ConfigError where it cannot be."""
     workspace = workspace_at(place)
     workspace.mark()
-    workspace.sweep()
     return workspace
 
 
@@ -69,6 +68,7 @@ def begin_run(request: Request, workspace: str | Path) -> tuple[Config, Workspac
     outlive_worker()
     settings = request.settings()
     place = open_workspace(workspace)
+    place.sweep()
     return settings, place, request.model_copy(update={"input": find_input(place, request.input)})
 
 

@@ -48,9 +48,10 @@ WriteTone = Callable[..., Path]
 @pytest.fixture(autouse=True, scope="session")
 def no_folders_left() -> Iterator[None]:
     """Prefect's home and the devices' locks go with the session."""
+    folders = [os.environ[name] for name in ("PREFECT_HOME", "WAVEBAND_DEVICES")]
     yield
-    for name in ("PREFECT_HOME", "WAVEBAND_DEVICES"):
-        shutil.rmtree(os.environ[name], ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

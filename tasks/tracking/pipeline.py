@@ -180,8 +180,8 @@ class PipelineTracker:
     @_never_fatal
     def log_evaluation(self, stem: str, measured: EvaluationRecord, baselines: BaselinesRecord) -> None:
         """A stem's bits on each split, with the parent."""
-        if heldout := measured.bits.get("heldout"):
-            self.bits[stem] = (heldout, baselines.bits.best[1])
+        if "heldout" in measured.bits:
+            self.bits[stem] = (measured.bits["heldout"], baselines.bits.best[1])
         bits = {f"{split}_bits/{stem}": value for split, value in measured.bits.items()}
         self._tell(self.parent, figures(bits), self._note())
 

@@ -11,7 +11,6 @@ from tests.tiny_demucs import write_tiny_demucs
 OVERRIDES = ["training.steps=60", "training.checkpoint_seconds=0.05", "training.heldout_every=20"]
 HUB = "hub"
 PITCHES = {"drums": 200.0, "bass": 60.0}
-
 SEPARATED = ["separation.enabled=true", "separation.device=cpu"]
 
 
