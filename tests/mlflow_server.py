@@ -1,37 +1,43 @@
 """A real MLflow server on loopback, which can be killed and started again on the same store."""
 
 import os
+import shlex
 import signal
-import subprocess
 import sys
+from contextlib import contextmanager
 
-from tests.loopback import answers, free_port, wait_for
+from tests.loopback import Server, free_port
+
+QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # of judges of language models
 
 
-class MlflowServer:
+class MlflowServer(Server):
     """`mlflow server` on a port and a folder of its own."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process = None
+    def __init__(self, folder, *options, environment=None):
+        """options: of `mlflow`, instead of a server on that folder. environment: beside the tests'."""
+        self.folder, port = folder, free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        store = ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+        files = ["--artifacts-destination", str(folder / "files")]
+        options = options or ["server", "--host", "127.0.0.1", *store, *files]
+        command = [sys.executable, "-m", "mlflow", *options, "--port", str(port), "--workers", "1"]
+        told = {**os.environ, **QUIET, **(environment or {})}
+        super().__init__(command, f"{self.url}/health", folder / "server.log", told)
 
-    def start(self):
-        options = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        store = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
-        files = ["--artifacts-destination", str(self.folder / "files")]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *options, *store, *files],
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # of judges of language models
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(lambda: answers(f"{self.url}/health"))
 
-    def kill(self):
-        if self.process:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(20)
-            self.process = None
+@contextmanager
+def served(printed, folder):
+    """The address of what a printed command serves, which begins with its environment.
+
+    folder: where it may write what it says.
+    """
+    assignment, program, *options = shlex.split(printed)
+    assert program == "mlflow"
+    name, _, value = assignment.partition("=")
+    server = MlflowServer(folder, *options, environment={name: value})
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.kill(signal.SIGTERM)

@@ -2,12 +2,10 @@
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import urllib.request
 
-from tests.loopback import answers, free_port, wait_for
+from tests.loopback import Server, free_port
 
 HIDDEN = ("PREFECT_", "MLFLOW_", "DO_NOT_TRACK")
 
@@ -28,41 +26,31 @@ def ask(url, path, body=None):
         return json.loads(answer.read())
 
 
-class PrefectServer:
-    """A server with a port and a folder of its own, which can be killed and started again."""
+class PrefectServer(Server):
+    """A server with a port and a folder of its own."""
 
     def __init__(self, folder, *options, environment=None):
-        """options: of `prefect server start`. environment: of its processes, beside the usual."""
-        self.folder, self.options = folder, options
-        self.port = free_port()
-        self.ui = f"http://127.0.0.1:{self.port}"
+        """options: of `prefect server start`. environment: of its processes, beside the usual.
+
+        `clients` is the environment of who speaks to it.
+        """
+        self.folder, port = folder, free_port()
+        self.ui = f"http://127.0.0.1:{port}"
         self.url = f"{self.ui}/api"
-        self.environment = {
+        shared = {
             **clean_environment(),
             "PREFECT_HOME": str(folder),
-            "PREFECT_API_URL": self.url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             **(environment or {}),
         }
-        self.process = None
+        self.clients = {**shared, "PREFECT_API_URL": self.url}
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", *options]
+        own = {**shared, "PREFECT_SERVER_API_PORT": str(port)}  # the UI asks there
+        super().__init__(command, f"{self.url}/health", folder / "server.log", own)
 
     def start(self):
         self.folder.mkdir(exist_ok=True)
-        own = {"PREFECT_SERVER_API_PORT": str(self.port)}  # the UI asks there
-        environment = {name: value for name, value in self.environment.items() if name != "PREFECT_API_URL"}
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", *self.options],
-                env={**environment, **own},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        wait_for(lambda: answers(f"{self.url}/health"))
-
-    def kill(self):
-        if self.process:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(20)
-            self.process = None
+        super().start()
 
     def ask(self, path, body=None):
         """As the function of that name."""

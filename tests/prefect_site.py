@@ -33,7 +33,7 @@ class Site:
         with (self.folder / "worker.log").open("ab") as log:
             self.worker = subprocess.Popen(
                 [str(BIN / "prefect"), "worker", "start", "--pool", "waveband"],
-                cwd=ROOT, env=self.server.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=ROOT, env=self.server.clients, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
     def end(self):
@@ -49,7 +49,7 @@ class Site:
     def prefect(self, *arguments):
         return subprocess.run(
             [str(BIN / "prefect"), "--no-prompt", *map(str, arguments)],
-            cwd=ROOT, env=self.server.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            cwd=ROOT, env=self.server.clients, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=500,
         )  # fmt: skip
 

@@ -102,10 +102,13 @@ def server(tmp_path, databases):
     """A Prefect server with its UI."""
     lend(databases, tmp_path, PREFECT)
     server = PrefectServer((tmp_path / PREFECT).parent)
-    server.start()
-    with temporary_settings({PREFECT_API_URL: server.url}):
-        yield server
-    server.kill()
+    try:
+        server.start()
+        with temporary_settings({PREFECT_API_URL: server.url}):
+            yield server
+        server.check()
+    finally:
+        server.kill()
 
 
 @pytest.mark.browser

@@ -1,13 +1,8 @@
 """`waveband runs` and `waveband promote`: what MLflow shows, in the terminal; and how its own page looks."""
 
 import json
-import os
 import re
-import shlex
 import shutil
-import signal
-import subprocess
-import sys
 import urllib.parse
 from types import SimpleNamespace
 
@@ -20,7 +15,7 @@ from tasks.tracking import ui_command
 from tasks.tracking.outbox import new_outboxes
 from tasks.workspace import Workspace
 from tests.browser import browser, needs_browser
-from tests.loopback import answers, free_port, wait_for
+from tests.mlflow_server import served
 from tests.small_training import shard_folder
 from tests.tracked_runs import Band
 from wavenet.errors import ConfigError
@@ -149,24 +144,10 @@ def test_a_model_is_named_once_as_argument_or_option(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def page(made):
+def page(made, tmp_path):
     """The address of the page that the printed command serves."""
-    port = free_port()
-    environment, *command = shlex.split(ui_command(Workspace(root=made)))
-    name, _, value = environment.partition("=")
-    server = subprocess.Popen(
-        [sys.executable, "-m", *command, "--port", str(port), "--workers", "1"],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", name: value},
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+    with served(ui_command(Workspace(root=made)), tmp_path) as url:
+        yield url
 
 
 @pytest.mark.browser

@@ -1,11 +1,6 @@
 """What MLflow shows of a run: read back from a real store, through a real UI server, and without one."""
 
 import json
-import os
-import shlex
-import signal
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -15,8 +10,9 @@ from typer.testing import CliRunner
 from flows.cli import app
 from tasks.tracking import ui_command
 from tasks.workspace import Workspace
-from tests.loopback import answers, free_port, wait_for
+from tests.loopback import free_port
 from tests.mlflow_runs import client_of, runs_of
+from tests.mlflow_server import served
 
 
 @pytest.fixture
@@ -143,31 +139,18 @@ def test_a_training_begins_with_the_champion(run, first_run, songs):
     assert "train-bass" in again.cached
 
 
-def test_the_printed_ui_command_shows_the_runs(run, songs, workspace):
+def test_the_printed_ui_command_shows_the_runs(run, songs, workspace, tmp_path):
     run(songs)
     run(songs, "stems.drums.training.steps=8")
-    port = free_port()
-    command = shlex.split(ui_command(Workspace(root=workspace)))
-    assert command[:2] == ["MLFLOW_DISABLE_TELEMETRY=true", "mlflow"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", *command[1:], "--port", str(port), "--workers", "1"],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # of judges of language models
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        base = f"http://127.0.0.1:{port}"
-        wait_for(lambda: answers(f"{base}/health"))
+    printed = ui_command(Workspace(root=workspace))
+    assert printed.startswith("MLFLOW_DISABLE_TELEMETRY=true ")
+    with served(printed, tmp_path) as base:
         found = post(f"{base}/api/2.0/mlflow/runs/search", {"experiment_ids": ["1"]})
         assert len(found["runs"]) == 6
         assert "<html" in get(f"{base}/").decode().lower()
         drums = next(run for run in found["runs"] if run["info"]["run_name"].startswith("drums"))
         sound = get(f"{base}/get-artifact?path=take/take.wav&run_uuid={drums['info']['run_id']}")
         assert sound[:4] == b"RIFF"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
 
 
 def get(url):
