@@ -18,6 +18,7 @@ from flows.printing import (
     generated_summary,
     print_evaluation,
     print_generated,
+    print_prepared,
     print_report,
     print_result,
     print_set_aside,
@@ -198,10 +199,7 @@ def prepare(
     from flows.prepare import prepare_input
 
     made = prepare_input(input, config, overrides or [], workspace)
-    print_some(f"note  {printable(note)}" for note in made.notes)
-    print_set_aside(made.set_aside)
-    for stem, place in made.places.items():
-        print(f"shards  {stem:<12} {place}")
+    print_prepared(made)
     if as_json:
         set_aside = [{"path": path, "reason": reason} for path, reason in made.set_aside]
         told = {"shards": made.places, "set_aside": set_aside, "notes": made.notes}

@@ -7,7 +7,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.band import Evaluation, evaluate_band
 from flows.ledger import THREADS
+from flows.outliving import is_run_by_worker
 from flows.prepare import open_workspace
+from flows.printing import print_evaluation
 from flows.run_request import last_request
 
 
@@ -27,4 +29,7 @@ def evaluate(
         overrides: Settings that differ from the last run's, section.key=value.
     """
     asked = last_request(open_workspace(workspace), input, config)
-    return evaluate_band(asked.updated({}, overrides), workspace)
+    evaluation = evaluate_band(asked.updated({}, overrides), workspace)
+    if is_run_by_worker():
+        print_evaluation(evaluation)
+    return evaluation

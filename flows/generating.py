@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from flows.ledger import DirectLedger
+from flows.printing import name_some, printable
 from tasks.generate import choose_primes
 from tasks.models import FoundModel, find_model, find_shards
 from tasks.playing import (
@@ -39,6 +41,7 @@ from wavenet.errors import ConfigError, IncompatibleDataError
 from wavenet.evaluation.take_judge import TakeJudge
 from wavenet.evaluation.take_scores import Scores, read_scores, scores_of, write_scores
 from wavenet.files import digest_bytes, write_json
+from wavenet.model import CARD
 
 if TYPE_CHECKING:
     from wavenet.generation.guarded import Take
@@ -98,12 +101,13 @@ class GeneratedOutput(BaseModel):
 @dataclass(frozen=True)
 class Context:
     """What a take goes on from. codes: as many as the network hears; num_heard: of them, the last, that are
-    the prime's; told: how a person would name it; place: in held-out audio."""
+    the prime's; told: how a file would name it; place: in held-out audio, and its track's name."""
 
     codes: Codes
     num_heard: int
     told: dict[str, Any]
     place: Prime | None = None
+    track: str | None = None
 
 
 def generate_takes(
@@ -133,6 +137,7 @@ def generate_takes(
     shards = find_shards(place, found, asked.shards)
     label, quantizer = f"generate {card.stem}", Quantizer(card.law, card.quantization_channels)
     say = Progress(label, 1).say
+    say(describe_model(found, shards))
     context = choose_context(place, card, network, shards, settings, asked, quantizer)
     say(f"goes on from {describe_context(context, card.sample_rate)}")
     performance = perform(network, card, shards, settings, context, asked, quantizer, label)
@@ -235,7 +240,8 @@ def choose_context(
         if prime is not None:
             spot = Place(prime.track_id, prime.start_sample)
             codes, _ = context_and_continuation(shards, spot, length, 0)
-            return Context(codes, length, {"heldout": prime.model_dump()}, prime)
+            track = name_tracks(shards)[prime.track_id]
+            return Context(codes, length, {"heldout": prime.model_dump()}, prime, track)
     silence = np.full(length, quantizer.silence_code, quantizer.dtype)
     return Context(silence, 0, {SILENCE: True})
 
@@ -253,6 +259,11 @@ def read_prime(
     return Context(np.concatenate([silence, heard]), len(heard), told)
 
 
+def name_tracks(shards: Any) -> dict[str, str]:
+    """What the tracks of a shard set are called, by id."""
+    return {one.track_id: one.track for one in read_manifest(shards).tracks}
+
+
 def check_same_codes(card: "SavedModel", shards: Any) -> None:
     """Raises IncompatibleDataError where shards are of other codes than a model's."""
     manifest = read_manifest(shards)
@@ -262,6 +273,13 @@ def check_same_codes(card: "SavedModel", shards: Any) -> None:
                 f"{shards}: has {name} {getattr(manifest, name)}, the model {getattr(card, name)}; name the "
                 "shards that it was trained on"
             )
+
+
+def describe_model(found: FoundModel, shards: Any | None) -> str:
+    """For people, who may have asked for no more than a stem: of when it is, of which songs, and where."""
+    trained = datetime.fromtimestamp((found.folder / CARD).stat().st_mtime)
+    songs = f" on {name_some(list(name_tracks(shards).values()))}" if shards is not None else ""
+    return f"the model trained{songs} ({trained:%Y-%m-%d %H:%M}): {printable(str(found.folder))}"
 
 
 def describe_context(context: Context, sample_rate: int) -> str:
@@ -275,7 +293,7 @@ def describe_context(context: Context, sample_rate: int) -> str:
     )
     if context.place is not None:
         second = clock(context.place.start_sample / sample_rate)
-        return f"{seconds:.2f} s of held-out audio, up to {second} of track {context.place.track_id[:8]}"
+        return f"{seconds:.2f} s of held-out audio, up to {second} of {printable(context.track or '')}"
     return f"{seconds:.2f} s of {context.told['file']}{short}"
 
 

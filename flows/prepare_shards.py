@@ -6,8 +6,10 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.ledger import THREADS, open_ledger
+from flows.outliving import is_run_by_worker
 from flows.parameters import Changes, given
 from flows.prepare import PreparedShards, prepare_request
+from flows.printing import print_prepared
 from flows.run_request import DEMO, Request, usual_config
 
 
@@ -32,4 +34,7 @@ def prepare(
     """
     configs = config or usual_config(input)
     request = Request(input=input, config=configs, changes=given(changes), overrides=overrides)
-    return prepare_request(request, workspace, open_ledger)
+    made = prepare_request(request, workspace, open_ledger)
+    if is_run_by_worker():
+        print_prepared(made)
+    return made

@@ -18,6 +18,7 @@ from wavenet.training.taken_over import Transfer
 if TYPE_CHECKING:
     from flows.band import Evaluation, PipelineResult
     from flows.generating import GeneratedOutput
+    from flows.prepare import PreparedShards
     from flows.training import TrainingOutput
     from wavenet.evaluation.comparison import Comparison
     from wavenet.evaluation.doctor import DoctorReport
@@ -79,6 +80,14 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         for stem, each in evaluation.bits.items()
     ]
     print_tables([("Bits per sample (lower is better)", ["stem", *head], rows)])
+
+
+def print_prepared(made: "PreparedShards") -> None:
+    """What is to be known, what was set aside, and where each stem's shards lie."""
+    print_some(f"note  {printable(note)}" for note in made.notes)
+    print_set_aside(made.set_aside)
+    for stem, place in made.places.items():
+        print(f"shards  {printable(stem):<12} {place}")
 
 
 def describe_badness(badness: float | None) -> str:
@@ -202,7 +211,7 @@ def print_warnings(warnings: Iterable[str]) -> None:
 
 
 def print_set_aside(set_aside: list[tuple[str, str]]) -> None:
-    """What was not used, by the reasons why; files that are no audio by their name are only counted."""
+    """What was not used, by the reasons why; of files that are no audio by their name the first are named."""
     from wavenet.data.layouts.accounts import NOT_AUDIO
 
     names: dict[str, list[str]] = {}
@@ -211,7 +220,7 @@ def print_set_aside(set_aside: list[tuple[str, str]]) -> None:
     others = names.pop(NOT_AUDIO, [])
     print_some(f"set aside  {name_some(mine)}: {printable(reason)}" for reason, mine in names.items())
     if set_aside:
-        no_audio = f", {len(others)} of them not audio by their name" if others else ""
+        no_audio = f", {len(others)} of them not audio by their name ({name_some(others)})" if others else ""
         print(f"set aside  {len(set_aside)} in all{no_audio}; `waveband doctor` shows each")
 
 

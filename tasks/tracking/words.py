@@ -52,10 +52,10 @@ def is_heard(override: str) -> bool:
 
 
 def changes(overrides: Sequence[str]) -> str:
-    """Overrides in few words: `steps=800, drums.seed=1`."""
+    """Overrides in few words, `steps=800, drums.seed=1`: the last ones, as what is tried comes at the end."""
     told = [_short(text) for text in overrides]
     more = f" and {len(told) - MOST_CHANGES} more" if len(told) > MOST_CHANGES else ""
-    return ", ".join(told[:MOST_CHANGES]) + more
+    return ", ".join(told[-MOST_CHANGES:]) + more
 
 
 def _short(override: str) -> str:

@@ -142,6 +142,21 @@ def test_where_nothing_may_be_trained_a_missing_model_is_named(prefect_server, f
             flow(overrides=["stems.bass.training.steps=7"], workspace=workspace)
 
 
+def test_what_a_worker_runs_is_told_as_a_command_would(
+    prefect_server, first_run, songs, tiny, workspace, monkeypatch, capfd
+):
+    from flows.evaluate import evaluate
+    from flows.prepare_shards import prepare
+
+    for name in ("evaluate", "prepare_shards"):
+        monkeypatch.setattr(f"flows.{name}.is_run_by_worker", lambda: True)
+    evaluate(workspace=workspace)
+    made = prepare(str(songs), [str(tiny)], workspace=workspace)
+    told = capfd.readouterr().out
+    assert "Bits per sample (lower is better)" in told
+    assert f"shards  drums        {made.places['drums']}\n" in told
+
+
 def test_a_change_of_the_mix_alone_mixes_alone(run, first_run, songs):
     assert run(songs, "mix.gains_db.bass=-6").ran == ["mix"]
 

@@ -457,8 +457,13 @@ def trained(tmp_path, shard_folder):
     return place
 
 
-def test_a_stems_name_stands_for_its_latest_model_in_the_workspace_and_its_shards(generate, trained):
+def test_a_stems_name_stands_for_its_latest_model_in_the_workspace_and_its_shards(generate, trained, capfd):
     made = generate(model="drums")
+    told = capfd.readouterr().err
+    songs = {one.track_id: one.track for one in read_manifest(trained.root / "store/shards/drums").tracks}
+    assert next(iter(songs.values())) in told
+    assert f"(1970-01-01 00:00): {made.model}" in told
+    assert f" of {songs[made.prime[HELDOUT]['track_id']]}\n" in told
     assert made.model == trained.root / "store" / "models" / "drums-2"
     assert HELDOUT in made.prime
     with pytest.raises(ConfigError, match=r"no stem that was trained in .*: there are drums; name one"):

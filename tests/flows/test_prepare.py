@@ -76,7 +76,7 @@ def test_what_is_set_aside_is_told_by_reason_and_in_the_json(album, tiny, worksp
     assert {"x/mix", "y/mix", "notes.txt"} < set(reasons)
     assert [reason for reason in reasons.values() if reason.startswith("the same audio as good 0")]
     assert f"set aside  x/mix, y/mix: {reasons['x/mix']}\n" in result.stdout
-    assert "set aside  4 in all, 1 of them not audio by their name;" in result.stdout
+    assert "set aside  4 in all, 1 of them not audio by their name (notes.txt);" in result.stdout
     assert Path(told["shards"]["mix"]).is_dir()
 
 

@@ -169,6 +169,7 @@ def collect_warnings(forecasts: Sequence[Forecast]) -> list[str]:
 
 def warn_of(forecast: Forecast) -> Iterator[str]:
     """What is to be said of one stem."""
+    yield from _warn_of_warmup(forecast.training)
     if forecast.music is not None:
         yield from _warn_of_little_music(forecast, forecast.music.seconds.get("train", 0.0))
         yield from _warn_of_passes(forecast)
@@ -177,6 +178,15 @@ def warn_of(forecast: Forecast) -> Iterator[str]:
         yield (
             f"memory does not hold a batch of {forecast.training.batch_size} windows; "
             f"{forecast.speed.micro_batch} are taken at a time: the steps are the same, and slower"
+        )
+
+
+def _warn_of_warmup(training: TrainingConfig) -> Iterator[str]:
+    if training.warmup_steps > training.steps:
+        yield (
+            f"the learning rate rises for {training.warmup_steps:,} steps, and the training ends after "
+            f"{training.steps:,}, at {training.steps / training.warmup_steps:.0%} of it; lower "
+            "training.warmup_steps, to a tenth of training.steps or less"
         )
 
 

@@ -36,7 +36,7 @@ def _network_table(forecasts: Sequence[Forecast]) -> Table:
 
 
 def _training_table(forecasts: Sequence[Forecast]) -> Table:
-    head = ["Stem", "Audio a step", "Steps/s", "Samples/s", "Steps", "They take", "Memory"]
+    head = ["Stem", "Audio a step", "Steps/s", "Samples/s", "Steps", "They take", "Of it scoring", "Memory"]
     rows = [
         [
             each.stem,
@@ -45,6 +45,7 @@ def _training_table(forecasts: Sequence[Forecast]) -> Table:
             format_number(each.scored_a_step / each.speed.step_seconds),
             format_number(each.training.steps),
             format_duration(each.training_seconds),
+            format_duration(each.looks_seconds),
             format_bytes(each.speed.peak_bytes),
         ]
         for each in forecasts

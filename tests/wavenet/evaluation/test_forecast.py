@@ -160,6 +160,12 @@ def test_where_no_setting_reaches_so_far_a_lower_rate_is_named():
     assert text.endswith("lower ingest.sample_rate to reach further")
 
 
+def test_a_warm_up_that_outlasts_the_training_is_told_with_where_it_ends():
+    training = PLENTY.training.model_copy(update={"warmup_steps": 4000})
+    (text,) = warn_of(replace(PLENTY, training=training))
+    assert "ends after 1,000, at 25% of it; lower training.warmup_steps" in text
+
+
 def test_memory_that_holds_no_batch_is_told():
     (text,) = warn_of(replace(PLENTY, speed=replace(SPEED, micro_batch=2)))
     assert "batch of 4 windows; 2 are taken at a time" in text
