@@ -13,21 +13,25 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from wavenet.errors import AudioDecodeError, ConfigError
 
+METHOD = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+"""How workers are started."""
 PR_SET_PDEATHSIG = 1
 LOST = (ProcessExpired, BrokenProcessPool)
 """What a call ends with whose process is gone."""
 Result = TypeVar("Result")
-_opening = threading.Lock()
+_opening, _hiding = threading.Lock(), threading.Lock()
 _under_way: set[ProcessFuture] = set()
 
 
@@ -109,12 +113,42 @@ def _run(function: Callable[..., Result], args: tuple) -> Result:
 @functools.cache
 def _pool(workers: int) -> ProcessPool:
     """Processes forked from a small one, so that neither threads nor a big heap are copied."""
-    context = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+    context = WorkerContext()
     if sys.platform != "win32":
         context.set_forkserver_preload(["wavenet.data.tracks"])
     pool = ProcessPool(max_workers=workers, initializer=_begin_worker, context=context)
     atexit.register(_close, pool)
     return pool
+
+
+class WorkerProcess(METHOD.Process):  # type: ignore[name-defined, misc]
+    """A process that does not import what its starter was started by, as others of its kind do.
+
+    That may be Prefect, seconds and a quarter of a GB a worker, or somebody's script, which would run again.
+    """
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # noqa: N802 (multiprocessing's name)
+        with _hidden_main():
+            return METHOD.Process._Popen(process)
+
+
+class WorkerContext(type(METHOD)):  # type: ignore[misc]
+    """As METHOD, with those processes."""
+
+    Process = WorkerProcess
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """What multiprocessing takes for a main module has neither name nor file meanwhile."""
+    with _hiding:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _close(pool: ProcessPool) -> None:

@@ -167,6 +167,30 @@ def wait_until(true, seconds=10.0):
     return true()
 
 
+SCRIPT = """
+import sys
+from tasks.pool import run_apart
+
+with open(sys.argv[1], "a") as counted:
+    counted.write("run")
+print(run_apart(divmod, 17, 5, timeout=60, what="it"))
+"""
+
+
+@pytest.mark.parametrize("how", ["a file", "a module"])
+def test_a_script_of_somebodys_is_not_run_again_by_each_worker(tmp_path, how):
+    """Nor Prefect's, which takes seconds; multiprocessing asks scripts to guard against it."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    called = [tmp_path / "script.py"] if how == "a file" else ["-m", "script"]
+    done = subprocess.run(
+        [sys.executable, *called, tmp_path / "counted"], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(pool.__file__).parents[1])}, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "(3, 2)\n"
+    assert (tmp_path / "counted").read_text() == "run"
+
+
 PARENT = """
 import sys, threading
 from tasks.pool import run_apart
