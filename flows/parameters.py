@@ -7,6 +7,7 @@ view of that model, and of nothing else.
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
 
 from wavenet.config import Config, Section
 
@@ -23,9 +24,17 @@ def make_optional(section: type[BaseModel], name: str) -> type[BaseModel]:
             fields[key] = (inner, inner())
         else:
             bounded = Annotated[annotation, *field.metadata] if field.metadata else annotation
-            fields[key] = (bounded | None, Field(None, description=field.description))
+            fields[key] = (bounded | None, Field(None, description=describe_field(field)))
     summary = (section.__doc__ or "").partition("\n")[0]
-    return create_model(name, __config__=NO_MODEL, __doc__=summary, **fields)
+    config = NO_MODEL | ConfigDict(title=name.removesuffix("Changes") or name)
+    return create_model(name, __config__=config, __doc__=summary, **fields)
+
+
+def describe_field(field: FieldInfo) -> str:
+    """What a key means, and its value where no config gives it another."""
+    default = field.get_default(call_default_factory=True)
+    told = f" ({default} if no config says otherwise)" if default not in (None, [], {}) else ""
+    return f"{field.description}{told}"
 
 
 Changes = make_optional(Config, "Changes")

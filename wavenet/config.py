@@ -59,16 +59,16 @@ class IngestConfig(Section):
 class SeparationConfig(Section):
     """Demucs, in Demucs' own words. Only finished tracks are separated."""
 
-    enabled: bool = False
-    model: str = "htdemucs"
+    enabled: bool = Field(False, description="take finished tracks apart into stems")
+    model: str = Field("htdemucs", description="htdemucs, htdemucs_ft or htdemucs_6s, or one in repo")
     repo: Path | None = Field(
         None, description="folder of local models; they are trusted code", json_schema_extra=NO_CONTENT
     )
-    device: str = Field("auto", json_schema_extra=NO_CONTENT)
-    shifts: int = Field(1, ge=0)
-    overlap: float = Field(0.25, ge=0, lt=1)
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...", json_schema_extra=NO_CONTENT)
+    shifts: int = Field(1, ge=0, description="times that a track is shifted and separated, then averaged")
+    overlap: float = Field(0.25, ge=0, lt=1, description="share of a chunk that the next begins with")
     segment: float | None = Field(None, gt=0, description="seconds a chunk; the model's if not given")
-    jobs: int = Field(0, ge=0, json_schema_extra=NO_CONTENT)
+    jobs: int = Field(0, ge=0, description="chunks at once on a CPU; 0: one", json_schema_extra=NO_CONTENT)
     min_energy_share: float = Field(
         1e-3,
         ge=0,
@@ -106,7 +106,9 @@ class QuantizationConfig(Section):
     """From waveform to codes."""
 
     quantization_channels: int = Field(256, ge=16, le=65536, description="levels of a sample")
-    law: Literal["mu-law", "linear"] = "mu-law"
+    law: Literal["mu-law", "linear"] = Field(
+        "mu-law", description="where levels lie: close to each other around silence, or evenly"
+    )
     dither: bool = Field(False, description="triangular noise of one step before rounding")
 
 
@@ -116,7 +118,7 @@ FeatureName = Literal["energy", "onset", "f0", "chroma", "notes", "context"]
 class FeaturesConfig(Section):
     """What is stored beside the codes, for models that are told more than their own past."""
 
-    names: list[FeatureName] = []
+    names: list[FeatureName] = Field([], description="features to measure; model.features uses them")
     frame_rate: float = Field(
         100.0, ge=1, le=1000, description="frames a second, about: a frame is whole samples"
     )
@@ -138,12 +140,12 @@ Label = Annotated[str, Field(min_length=1, max_length=64)]
 class ModelConfig(Section):
     """The network (van den Oord et al. 2016, 2.1 to 2.5)."""
 
-    kernel_size: int = Field(2, ge=2, le=3)
+    kernel_size: int = Field(2, ge=2, le=3, description="taps of each dilated convolution")
     dilation_cycle: Annotated[int, Field(ge=1, le=16)] | list[Annotated[int, Field(ge=1, le=65536)]] = Field(
         10, description="layers a cycle, dilated 1, 2, 4 ... 2^(n-1); or the dilations themselves"
     )
-    num_cycles: int = Field(2, ge=1, le=16)
-    residual_channels: int = Field(32, ge=1)
+    num_cycles: int = Field(2, ge=1, le=16, description="cycles of dilations, one after another")
+    residual_channels: int = Field(32, ge=1, description="width of what goes from layer to layer")
     gate_channels: int = Field(32, ge=1, description="width of tanh and of sigmoid, each")
     skip_channels: int = Field(128, ge=1, description="that each layer gives to the output")
     skip: Literal["sum", "concat"] = Field("sum", description="how the layers' skips come together")
@@ -153,7 +155,9 @@ class ModelConfig(Section):
     bias: bool = Field(True, description="of all convolutions")
     weight_norm: bool = Field(False, description="direction and length of each filter learned apart")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of gated channels silenced in a window")
-    input: Literal["embedding", "one-hot", "scalar"] = "embedding"
+    input: Literal["embedding", "one-hot", "scalar"] = Field(
+        "embedding", description="how a level comes in: a learned vector, one of many, or its amplitude"
+    )
     output: Literal["softmax", "logistics"] = Field(
         "softmax", description="softmax up to 1024 levels; a mixture of logistics for any number"
     )
@@ -198,7 +202,7 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """One stem's training."""
 
-    steps: int = Field(2000, ge=1)
+    steps: int = Field(2000, ge=1, description="updates of the weights")
     init_from: str | None = Field(
         None,
         min_length=1,
@@ -231,15 +235,15 @@ class TrainingConfig(Section):
         json_schema_extra=NO_CONTENT,
     )
     scored_length: int = Field(4096, ge=1, description="samples scored in a window, after context")
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0, description="of AdamW, after the warm-up")
     schedule: Literal["cosine", "plateau", "constant"] = Field("cosine", description="after the warm-up")
-    warmup_steps: int = Field(50, ge=0)
+    warmup_steps: int = Field(50, ge=0, description="steps in which the rate rises from nothing")
     final_rate_share: float = Field(0.1, ge=0, le=1, description="of learning_rate, the least it becomes")
     plateau_looks: int = Field(
         5, ge=1, description="looks at held-out audio without gain, then the rate halves"
     )
-    weight_decay: float = Field(0.0, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    clip_norm: float = Field(1.0, gt=0, description="norm that all gradients together have at most")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="of the average of weights that is kept; 0: none")
     stop_after: int | None = Field(
         None, ge=1, description="looks at held-out audio without gain that end it; the best weights are kept"
@@ -255,7 +259,7 @@ class TrainingConfig(Section):
     freeze: list[str] = Field(
         [], description="weights that stay, by name: input, layers.0, layers.*.skip ..."
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of first weights, windows and dropout")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...", json_schema_extra=NO_CONTENT)
     log_every: int = Field(10, ge=1, description="steps between lines of metrics")
     heldout_every: int = Field(100, ge=1, description="steps between looks at held-out audio")
@@ -284,7 +288,7 @@ class TrainingConfig(Section):
 class GuardsConfig(Section):
     """What a take is watched for; in trouble, it is played again from the last good second."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="watch takes; if not, they go on whatever happens")
     restarts: int = Field(20, ge=0, le=1000, description="without getting on a second; then it is let go on")
     fit: bool = Field(True, description="go by the music that was trained on, where it is at hand")
     silence_db: float = Field(-60.0, ge=-200, le=0, description="of full scale, below which all is silence")
@@ -302,14 +306,14 @@ class GuardsConfig(Section):
 class GenerationConfig(Section):
     """One stem's takes."""
 
-    seconds: float = Field(10.0, gt=0, le=3600)
+    seconds: float = Field(10.0, gt=0, le=3600, description="length of a take")
     temperature: float = Field(1.0, gt=0, le=10, description="below 1 likely levels become likelier")
     top_k: int = Field(0, ge=0, description="likeliest levels that may be chosen; all if 0")
     top_p: float = Field(1.0, gt=0, le=1, description="share of probability that may be chosen from")
     guidance: float = Field(
         1.0, ge=0, le=10, description="1: as told; 0: told nothing; more: told louder, at half the speed"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="another one is another take")
     prime: bool = Field(True, description="start from held-out audio, the same place for all stems")
     backend: Literal["auto", "compiled", "reference"] = Field(
         "auto", description="compiled kernels, or plain torch, which is a hundred times slower"
@@ -331,7 +335,10 @@ class GenerationConfig(Section):
 class MixConfig(Section):
     """The sum of the stems."""
 
-    clip_mode: Literal["rescale", "clamp", "tanh", "none"] = "rescale"
+    clip_mode: Literal["rescale", "clamp", "tanh", "none"] = Field(
+        "rescale",
+        description="a sum above full scale: all of it quieter, or its peaks cut; tanh bends any sum",
+    )
     gains_db: dict[str, Annotated[float, Field(ge=-120, le=60)]] = Field(
         default_factory=dict, description="a stem; 0 if not given"
     )
@@ -403,9 +410,9 @@ STEM_SECTIONS: dict[str, type[Section]] = {
 class StemOverrides(Section):
     """What one stem does differently: parts of its model, training and generation sections."""
 
-    model: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-    generation: dict[str, Any] = Field(default_factory=dict)
+    model: dict[str, Any] = Field(default_factory=dict, description="keys of its model section")
+    training: dict[str, Any] = Field(default_factory=dict, description="keys of its training section")
+    generation: dict[str, Any] = Field(default_factory=dict, description="keys of its generation section")
 
 
 class StemConfig(Section):
@@ -431,7 +438,9 @@ class Config(Section):
     mix: MixConfig = MixConfig()
     orchestration: OrchestrationConfig = OrchestrationConfig()
     tracking: TrackingConfig = TrackingConfig()
-    stems: dict[str, StemOverrides] = Field(default_factory=dict)
+    stems: dict[str, StemOverrides] = Field(
+        default_factory=dict, description="by a stem's name, what it does differently"
+    )
 
     @model_validator(mode="after")
     def _check_stems(self) -> Self:

@@ -1,5 +1,6 @@
 """The deployments as people use them: a real server, worker and command line, each a process, on loopback."""
 
+import json
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -9,12 +10,14 @@ import pytest
 import yaml
 
 from flows.deployments import FLOWS
+from tests.browser import browser, needs_browser
 from tests.conftest import TINY, write_songs
 from tests.loopback import answers, free_port, wait_for
 from tests.mlflow_runs import latest_runs
 from tests.prefect_server import ask
 from tests.prefect_site import ROOT, Site
 
+__all__ = ["browser"]
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -132,6 +135,57 @@ def test_an_unknown_name_is_told_as_prefect_tells_it(site):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+OLDER_UI, NEWER_UI = "", "/v2"
+SUBMIT = """
+    for (const text of document.querySelectorAll("textarea")) if (text.value === "workspace") {
+        Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(text, WORKSPACE);
+        text.dispatchEvent(new Event("input", {bubbles: true}));
+    }
+    const submit = [...document.querySelectorAll("button")].find(one => one.innerText.trim() === "Submit");
+    setTimeout(() => { submit.click(); done(true); }, 500);
+"""
+
+
+@pytest.fixture
+def fill_form(site, browser, tmp_path):
+    """Open a deployment's form in a UI, look at it, name the workspace and submit it."""
+
+    def fill(ui, name, described):
+        deployment = next(one for one in site.server.ask("/deployments/filter", {}) if one["name"] == name)
+        browser.open(f"{site.server.ui}{ui}/deployments/deployment/{deployment['id']}/run")
+        browser.wait_for_text(*described, "of the models and the mix, Hz (16000 if no config says otherwise)")
+        browser.screenshot(tmp_path / f"form-{name}.png", 1500, 1300)
+        browser.ask(SUBMIT.replace("WORKSPACE", json.dumps(str(site.workspace))))
+        return deployment["id"]
+
+    return fill
+
+
+@pytest.mark.browser
+@needs_browser
+def test_a_form_that_is_submitted_as_it_stands_runs_what_the_last_run_was(site, first, fill_form):
+    before = len(runs_of("generate-and-mix", site))
+    fill_form(OLDER_UI, "generate-and-mix", ["Length of the takes; as in the last run, if not given."])
+    run = wait_for(lambda: [one for one in runs_of("generate-and-mix", site)[before:] if one["end_time"]])[0]
+    assert run["state_name"] == "Completed", run["state"]["message"]
+    assert set(site.task_runs(run["id"]).values()) == {"Cached"}
+
+
+@pytest.mark.browser
+@needs_browser
+def test_a_form_without_what_it_needs_is_refused_at_its_field(site, fill_form, browser):
+    before = len(runs_of("train-stem", site))
+    fill_form(NEWER_UI, "train-stem", ["Name of the stem, such as drums."])
+    browser.wait_for_text("'stem' is a required property")
+    assert len(runs_of("train-stem", site)) == before
+
+
+def runs_of(deployment, site):
+    """Flow runs of a deployment, in the order in which they were asked for."""
+    body = {"deployments": {"name": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    return site.server.ask("/flow_runs/filter", body)
+
+
 def test_prefect_yaml_and_deploy_have_the_same_deployments():
     written = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     assert [one["name"] for one in written] == [flow.name for flow in FLOWS]
@@ -147,6 +201,19 @@ def test_every_parameter_is_described_in_the_form(flow):
     assert properties
     for name, schema in properties.items():
         assert len(schema.get("description", "")) > 10, name
+
+
+def test_every_setting_is_described_in_the_form_with_what_it_is_if_not_given():
+    schema = FLOWS[0].parameters.model_dump()
+    sections = {name: one for name, one in schema["definitions"].items() if name.endswith("Changes")}
+    assert {"ingest", "training"} <= sections["Changes"]["properties"].keys()
+    for name, section in sections.items():
+        assert len(section["description"]) > 10, name
+        for key, one in section["properties"].items():
+            assert "$ref" in one or len(one["description"]) > 5, f"{name}.{key}"
+    rate = sections["IngestChanges"]["properties"]["sample_rate"]
+    assert rate["description"] == "of the models and the mix, Hz (16000 if no config says otherwise)"
+    assert sections["IngestChanges"]["title"] == "Ingest"
 
 
 def test_waveband_deploy_serves_them_without_a_pool_and_starts_a_server_of_its_own(start_waveband, tmp_path):
