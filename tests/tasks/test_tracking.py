@@ -59,7 +59,7 @@ def test_runs_are_named_by_what_distinguishes_them_and_described(band, client):
         "training.steps=8", "stems.drums.training.seed=2", "stems.bass.training.seed=3", "mix.clip_mode=none"
     )
     (parent,), (child,) = runs_of(client)
-    assert parent.info.run_name == "songs tiny (steps=8, drums.seed=2, bass.seed=3 and 1 more)"
+    assert parent.info.run_name == "songs tiny (drums.seed=2, bass.seed=3, clip_mode=none and 1 more)"
     assert child.info.run_name == "drums, steps=8, seed=2 (songs tiny)"
     assert "3.000 bits per sample" in child.data.tags["mlflow.note.content"]
     assert "-14%" in child.data.tags["mlflow.note.content"]
