@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks import orchestration
 from flows.prepare import prepare_shards
 from tasks.workspace import Workspace
+from wavenet.config import load_config
 from wavenet.data.shards.format import read_manifest
 from wavenet.errors import NotMadeError
 from wavenet.evaluation.take_scores import read_scores, scores_of
@@ -155,6 +157,17 @@ def test_what_a_worker_runs_is_told_as_a_command_would(
     told = capfd.readouterr().out
     assert "Bits per sample (lower is better)" in told
     assert f"shards  drums        {made.places['drums']}\n" in told
+
+
+def test_what_the_benchmark_calls_without_prefect_is_all_that_a_run_has_made(
+    first_run, songs, tiny, workspace, monkeypatch
+):
+    """Or what orchestration adds would be measured against something else."""
+    monkeypatch.setattr(orchestration, "CONFIG", str(tiny))
+    orchestration.run_directly(str(songs), workspace, [])
+    with pytest.raises(AssertionError, match=r"not cached: \['mix'\]"):
+        orchestration.run_directly(str(songs), workspace, ["mix.clip_mode=tanh"])
+    assert load_config(["demo"], orchestration.SETTINGS).training.steps == 4
 
 
 def test_a_change_of_the_mix_alone_mixes_alone(run, first_run, songs):
