@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, TakeRecord
 from tasks.tracking import metrics_mirror, tracked_run
 from tasks.tracking.words import flatten
+from tests.databases import MLFLOW, copy_database
 from wavenet.config import TrackingConfig, load_config
 from wavenet.evaluation.baselines import Baselines
 from wavenet.files import digest_folder
@@ -102,7 +103,7 @@ class Band:
 def place(place, mlflow_database):
     """A workspace with an empty MLflow store."""
     place.root.mkdir()
-    shutil.copy(mlflow_database, place.root / "mlflow.db")
+    copy_database(mlflow_database, place.root / MLFLOW)
     return place
 
 

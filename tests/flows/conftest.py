@@ -22,7 +22,7 @@ def workspace(tmp_path, mlflow_database):
     """A new workspace."""
     folder = tmp_path / "workspace"
     folder.mkdir()
-    shutil.copy(mlflow_database, folder / "mlflow.db")
+    copy_database(mlflow_database, folder / MLFLOW)
     return folder
 
 
@@ -46,7 +46,7 @@ def lend_run(prefect_server, sessions, mlflow_database, tmp_path_factory):
     def run(input):
         folder = tmp_path_factory.mktemp("lent")
         (folder / "workspace").mkdir()
-        shutil.copy(mlflow_database, folder / "workspace" / "mlflow.db")
+        copy_database(mlflow_database, folder / "workspace" / MLFLOW)
         (folder / "tiny.yaml").write_text(TINY)
         with forked_trainings(sessions):
             return build_and_train(str(input), [str(folder / "tiny.yaml")], workspace=folder / "workspace")

@@ -1,10 +1,9 @@
 """A workspace behind an address: machines that share nothing but a bucket. A real S3 API on this machine."""
 
-import shutil
-
 import pytest
 
 from tasks.remote import CACHE
+from tests.databases import MLFLOW, copy_database
 from wavenet.files import digest_folder, sizes_of_files
 
 
@@ -16,7 +15,7 @@ def on_machine(monkeypatch, tmp_path, mlflow_database):
         cache = tmp_path / name
         monkeypatch.setenv(CACHE, str(cache))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-        shutil.copy(mlflow_database, tmp_path / "mlflow.db")
+        copy_database(mlflow_database, tmp_path / MLFLOW)
         return cache
 
     return switch

@@ -15,6 +15,7 @@ from tasks.tracking import ui_command
 from tasks.tracking.outbox import new_outboxes
 from tasks.workspace import Workspace
 from tests.browser import browser, needs_browser
+from tests.databases import MLFLOW, copy_database
 from tests.mlflow_server import served
 from tests.small_training import shard_folder
 from tests.tracked_runs import Band
@@ -33,7 +34,7 @@ def made(tmp_path_factory, mlflow_database, shard_folder):
     """A workspace of two runs of two stems, the second better and not yet promoted."""
     place = Workspace(root=tmp_path_factory.mktemp("made") / "workspace")
     place.root.mkdir()
-    shutil.copy(mlflow_database, place.root / "mlflow.db")
+    copy_database(mlflow_database, place.root / MLFLOW)
     band = Band(place, shard_folder)
     stems = ("bass", "drums")
     band.run("training.steps=30", stems=stems, seed=1, bits=3.0, steps=30)

@@ -55,10 +55,7 @@ def test_every_key_is_there_with_what_it_means():
     text = describe_settings(Config())
     assert "  sample_rate: 16000  # of the models and the mix, Hz; from 1000 up to 192000" in text
     assert "    below_db: 60.0  # so far under the file's own level; above 0 up to 200" in text
-    assert (
-        "or evenly; one of mu-law, linear\n"
-        in text
-    )
+    assert "or evenly; one of mu-law, linear\n" in text
     assert "any of energy, onset, f0" in text
     assert yaml.safe_load(text) == Config().model_dump(mode="json")
 

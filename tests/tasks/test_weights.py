@@ -6,6 +6,7 @@ from mlflow import MlflowClient
 from tasks.records import WeightsRecord
 from tasks.weights import take_weights
 from tasks.workspace import Workspace
+from tests.databases import MLFLOW, copy_database
 from tests.loopback import free_port
 from tests.small_training import config, shard_folder
 from tests.wavenet.training.test_transfer import export
@@ -32,7 +33,7 @@ def model(tmp_path):
 def logged(place, model, mlflow_database):
     """The client of the workspace's store, and a run that has the model as a stem's has."""
     place.root.mkdir()
-    (place.root / "mlflow.db").write_bytes(mlflow_database.read_bytes())
+    copy_database(mlflow_database, place.root / MLFLOW)
     client = MlflowClient(tracking_uri=f"sqlite:///{place.root}/mlflow.db")
     experiment = client.create_experiment("waveband", (place.root / "mlflow-artifacts").as_uri())
     run = client.create_run(experiment)
