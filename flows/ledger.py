@@ -14,6 +14,7 @@ from flows.runners import Cluster, open_cluster
 from tasks.caching import CACHED
 from tasks.pool import stop_workers
 from tasks.progress import Progress
+from tasks.stopping import check_stop
 from wavenet.config import Config
 
 THREADS = 2 * (os.cpu_count() or 1)
@@ -29,7 +30,8 @@ class Ledger:
         self.cached: list[str] = []
 
     def call(self, task: Task, **inputs: Any) -> Any:
-        """Run a task now, and wait for it. Returns its record."""
+        """Run a task now, and wait for it. Returns its record. Raises as `check_stop`."""
+        check_stop()
         if self.cluster:
             (record,) = self.call_all("", task, [inputs])
             return record

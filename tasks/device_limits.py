@@ -20,6 +20,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.exceptions import ObjectNotFound
 
+from tasks.stopping import check_stop
+from wavenet.errors import TrainingStoppedError
+
 LEASE_SECONDS = 60.0
 """How long a limit looks taken after its holder was killed, where a server looks after that."""
 SECONDS_BETWEEN_ASKS, SECONDS_BETWEEN_RENEWALS = 2.0, 30.0
@@ -36,6 +39,8 @@ def occupied(device: str) -> Iterator[None]:
     name = name_limit(device)
     try:
         lease = _take(name)
+    except TrainingStoppedError:
+        raise
     except Exception as error:
         print(f"Prefect's limit '{name}' cannot be used ({error}); going on", file=sys.stderr, flush=True)
         yield
@@ -56,6 +61,7 @@ def _take(name: str) -> UUID:
             if not told:
                 told = True
                 print(f"waiting: Prefect's limit '{name}' lets no training run", file=sys.stderr, flush=True)
+            check_stop()
             time.sleep(SECONDS_BETWEEN_ASKS)
         return lease
 
@@ -90,8 +96,8 @@ def _renewed(lease: UUID) -> Iterator[None]:
     over = threading.Event()
 
     def renew() -> None:
-        with contextlib.suppress(Exception), get_client(sync_client=True) as client:
-            while not over.wait(SECONDS_BETWEEN_RENEWALS):
+        while not over.wait(SECONDS_BETWEEN_RENEWALS):
+            with contextlib.suppress(Exception), get_client(sync_client=True) as client:
                 client.renew_concurrency_lease(lease, LEASE_SECONDS)
 
     context = contextvars.copy_context()  # or it would not know which server to ask

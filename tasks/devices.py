@@ -20,6 +20,7 @@ from typing import IO
 from prefect.context import TaskRunContext
 
 from tasks.device_limits import occupied
+from tasks.stopping import check_stop
 
 AUTO, CPU = "auto", "cpu"
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -92,6 +93,7 @@ def _claimed(names: dict[str, str]) -> Iterator[tuple[str, str]]:
         if not told:
             told = True
             print(f"waiting for {' or '.join(names)}, where another training is", file=sys.stderr, flush=True)
+        check_stop()
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 

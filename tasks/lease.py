@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from tasks.stopping import check_stop
 from wavenet.data.remote_folders import RemoteFolders
 from wavenet.errors import ConfigError
 
@@ -83,6 +84,7 @@ def _acquire(store: RemoteFolders, name: str, machine: str) -> int | None:
         if not told:
             print(f"waiting for another machine that makes {name}", file=sys.stderr, flush=True)
             told = True
+        check_stop()
         time.sleep(LOOK_SECONDS)
 
 

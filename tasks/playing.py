@@ -13,6 +13,7 @@ import numpy as np
 
 from tasks.progress import Progress
 from tasks.records import Prime
+from tasks.stopping import check_stop
 from wavenet.audio.mulaw import Codes
 from wavenet.audio.quantization import Quantizer
 from wavenet.config import GenerationConfig, GuardsConfig
@@ -61,6 +62,7 @@ def record_takes(label: str, performance: Performance, recording: "Recording") -
             performance.network, takes, performance.num_samples, guard=performance.guard,
             tell=performance.tell, seed=performance.seed, player=performance.player, least_kept=LEAST_KEPT,
         ):  # fmt: skip
+            check_stop()
             recording.take_in(take, codes)
             for incident in take.incidents[told[take.number] :]:
                 progress.say(f"take {take.number + 1}: {incident}")

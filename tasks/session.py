@@ -14,6 +14,7 @@ from subprocess import PIPE, Popen, TimeoutExpired
 
 from pydantic import ValidationError
 
+from tasks.stopping import check_stop
 from wavenet import errors
 from wavenet.errors import TrainingStoppedError, WavebandError
 from wavenet.files import read_json, write_text
@@ -146,6 +147,7 @@ def _started(job: Path, launcher: Sequence[str], side_by_side: int) -> Iterator[
     )  # fmt: skip
     _under_way.add(process)
     try:
+        check_stop()  # told before, it was not yet among those that were ended
         yield process
     finally:
         _under_way.discard(process)

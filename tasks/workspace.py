@@ -19,13 +19,15 @@ import re
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.stopping import check_stop
 from wavenet.data.scan import WORKSPACE_MARK
 from wavenet.data.shards.storage import is_url, open_location
 from wavenet.files import (
@@ -38,7 +40,7 @@ from wavenet.files import (
     write_text,
 )
 
-A_DAY = 86400.0
+A_DAY, SECONDS_BETWEEN_LOOKS = 86400.0, 0.1
 _locks: dict[Path, threading.Lock] = {}
 
 
@@ -120,7 +122,7 @@ class Workspace(BaseModel):
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 print(f"waiting for another run that makes {name}", file=sys.stderr, flush=True)
-                fcntl.flock(stream, fcntl.LOCK_EX)
+                _wait_for_lock(stream)
             yield
 
     @contextmanager
@@ -145,6 +147,15 @@ class Workspace(BaseModel):
         destination = folder.parent / self.name_of(digest, label)
         publish_folder(folder, destination)
         return destination.relative_to(self.root).as_posix()
+
+
+def _wait_for_lock(stream: IO[str]) -> None:
+    """Hold an flock once nobody else does; whoever is told to stop meanwhile does."""
+    while True:
+        with suppress(BlockingIOError):
+            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        check_stop()
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def safe_name(label: str) -> str:

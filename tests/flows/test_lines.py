@@ -5,7 +5,10 @@ import time
 
 import pytest
 
+from flows.ledger import Ledger
 from flows.lines import work_in_lines
+from tasks.devices import lease_device
+from wavenet.errors import TrainingStoppedError
 
 
 def test_with_one_line_the_work_is_done_here_and_in_order():
@@ -43,3 +46,29 @@ def test_what_fails_is_raised_and_stems_that_have_not_begun_are_left():
     with pytest.raises(ValueError, match="a failed"):
         work_in_lines(work, list("abcdefgh"), 2)
     assert len(begun) < 8
+
+
+@pytest.mark.timeout(60)
+def test_what_fails_ends_a_stem_that_waits_for_a_device_and_one_between_two_tasks(monkeypatch, tmp_path):
+    monkeypatch.setenv("WAVEBAND_DEVICES", str(tmp_path))
+    meeting, failed, ended = threading.Barrier(3, timeout=20), threading.Event(), {}
+
+    def work(stem):
+        meeting.wait()
+        if stem == "fails":
+            raise ValueError("it failed")
+        try:
+            if stem == "waits":
+                with lease_device(["cuda:0"]):
+                    raise AssertionError("it began")
+            failed.wait(20)
+            Ledger().call(None)
+        except TrainingStoppedError as error:
+            ended[stem] = str(error)
+
+    with lease_device(["cuda:0"]):
+        threading.Timer(1.0, failed.set).start()
+        with pytest.raises(ValueError, match="it failed"):
+            work_in_lines(work, ["fails", "waits", "is between"], 3)
+    assert ended.keys() == {"waits", "is between"}
+    assert "go on from there" in ended["waits"]
