@@ -20,7 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.exceptions import ObjectNotFound
 
-from tasks.stopping import check_stop
+from tasks.stopping import Waiting
 from wavenet.errors import TrainingStoppedError
 
 LEASE_SECONDS = 60.0
@@ -56,12 +56,9 @@ def occupied(device: str) -> Iterator[None]:
 def _take(name: str) -> UUID:
     """The lease of a limit's one slot."""
     with get_client(sync_client=True) as client:
-        told = False
+        waiting = Waiting(f"Prefect's limit '{name}', which lets no training run")
         while (lease := _ask(client, name)) is None:
-            if not told:
-                told = True
-                print(f"waiting: Prefect's limit '{name}' lets no training run", file=sys.stderr, flush=True)
-            check_stop()
+            waiting.look()
             time.sleep(SECONDS_BETWEEN_ASKS)
         return lease
 

@@ -6,24 +6,21 @@ left occupied is freed by whoever is next. Knows nothing of what is trained.
 """
 
 import contextlib
-import fcntl
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from prefect.context import TaskRunContext
 
 from tasks.device_limits import occupied
-from tasks.stopping import check_stop
+from tasks.stopping import Waiting
+from wavenet.locks import SECONDS_BETWEEN_LOOKS, lent, try_lock
 
 AUTO, CPU = "auto", "cpu"
-SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def list_slots(devices: Sequence[str]) -> list[str]:
@@ -83,28 +80,15 @@ def _numbered(slots: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _claimed(names: dict[str, str]) -> Iterator[tuple[str, str]]:
-    told = False
+    waiting = Waiting(f"{' or '.join(names)}, where another training is")
     while True:
         for name, device in names.items():
-            if stream := _try_lock(name):
-                with stream:
+            if stream := try_lock(_folder() / re.sub(r"\W", "-", name)):
+                with stream, lent(stream):
                     yield device, name
                 return
-        if not told:
-            told = True
-            print(f"waiting for {' or '.join(names)}, where another training is", file=sys.stderr, flush=True)
-        check_stop()
+        waiting.look()
         time.sleep(SECONDS_BETWEEN_LOOKS)
-
-
-def _try_lock(name: str) -> IO[bytes] | None:
-    stream = (_folder() / re.sub(r"\W", "-", name)).open("wb")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return stream
-    except BlockingIOError:
-        stream.close()
-        return None
 
 
 def _folder() -> Path:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from tasks.stopping import check_stop
+from tasks.stopping import Waiting
 from wavenet.data.remote_folders import RemoteFolders
 from wavenet.errors import ConfigError
 
@@ -67,7 +67,7 @@ def lease(store: RemoteFolders, name: str, machine: str) -> Iterator[None]:
 
 def _acquire(store: RemoteFolders, name: str, machine: str) -> int | None:
     """The number of a claim that is now held; None where the store knows no exclusive ones."""
-    seen, since, told = None, time.monotonic(), False
+    seen, since, waiting = None, time.monotonic(), Waiting(f"another machine that makes {name}")
     while True:
         claim = _look(store, name)
         if claim != seen:
@@ -81,10 +81,7 @@ def _acquire(store: RemoteFolders, name: str, machine: str) -> int | None:
             if made:
                 return number
             continue
-        if not told:
-            print(f"waiting for another machine that makes {name}", file=sys.stderr, flush=True)
-            told = True
-        check_stop()
+        waiting.look()
         time.sleep(LOOK_SECONDS)
 
 

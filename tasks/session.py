@@ -18,6 +18,7 @@ from tasks.stopping import check_stop
 from wavenet import errors
 from wavenet.errors import TrainingStoppedError, WavebandError
 from wavenet.files import read_json, write_text
+from wavenet.locks import lent_locks
 from wavenet.model import TRAINED
 from wavenet.session.job import (
     MESSAGE,
@@ -59,7 +60,7 @@ def run_session(
             reporter.tell(f"start on machine {number}: {shlex.join(join_command(job, processes, number))}")
     _run(job, reporters, launcher, f"train {job.stem}", remedy, side_by_side)
     trained = job.folder / TRAINED
-    return trained, Result.model_validate(read_json(trained / RESULT))
+    return trained, Result.model_validate(read_json(_result_of(job)))
 
 
 def run_trial(trial: Trial, reporters: Sequence[Reporter] = ()) -> TrialResult:
@@ -69,7 +70,7 @@ def run_trial(trial: Trial, reporters: Sequence[Reporter] = ()) -> TrialResult:
     """
     remedy = "lower training.batch_size or the model's channels, or free some memory"
     _run(trial, reporters, [], f"try {trial.stem}", remedy)
-    return TrialResult.model_validate(read_json(trial.folder / RESULT))
+    return TrialResult.model_validate(read_json(_result_of(trial)))
 
 
 def stop_sessions() -> None:
@@ -115,11 +116,16 @@ def _run(
         status = process.wait()
     if isinstance(last, Failed):
         raise _as_error(last)
-    if not isinstance(last, Done):
+    if not isinstance(last, Done) or not _result_of(job).exists():
         raise TrainingStoppedError(
             f"{name}: the process ended without a word (exit status {status}; -9 is often a machine short of "
             f"memory); {remedy}"
         )
+
+
+def _result_of(job: Job | Trial) -> Path:
+    """There once all is: of several processes another may be done before the one that leaves it."""
+    return job.folder / RESULT if isinstance(job, Trial) else job.folder / TRAINED / RESULT
 
 
 def _command(job: Path, launcher: Sequence[str]) -> list[str]:
@@ -143,6 +149,7 @@ def _started(job: Path, launcher: Sequence[str], side_by_side: int) -> Iterator[
     process = Popen(  # noqa: S603 (our own module)
         _command(job, launcher), env=_environment(launcher, side_by_side),
         process_group=0 if launcher else None,  # Ctrl-C is for us: the launcher takes it otherwise
+        pass_fds=lent_locks(),  # killed, we would free a device that it is still on
         stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     _under_way.add(process)

@@ -4,6 +4,7 @@ Knows nothing of the work. Carried in the context, so that threads which were st
 elsewhere, nothing ever stops.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,3 +31,17 @@ def check_stop() -> None:
     stopped = _stopped.get()
     if stopped is not None and stopped.is_set():
         raise TrainingStoppedError("stopped with the rest of the band; run again to go on from there")
+
+
+class Waiting:
+    """Says once what is waited for, and hears at each look whether to stop."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.told = what, False
+
+    def look(self) -> None:
+        """Raises as `check_stop`."""
+        if not self.told:
+            self.told = True
+            print(f"waiting for {self.what}", file=sys.stderr, flush=True)
+        check_stop()

@@ -14,20 +14,17 @@ Knows nothing of what is stored. What several machines share is reached through 
 `tasks/remote.py` has another way for: a workspace behind an address.
 """
 
-import fcntl
 import re
 import shutil
-import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.stopping import check_stop
+from tasks.stopping import Waiting
 from wavenet.data.scan import WORKSPACE_MARK
 from wavenet.data.shards.storage import is_url, open_location
 from wavenet.files import (
@@ -39,8 +36,9 @@ from wavenet.files import (
     write_json,
     write_text,
 )
+from wavenet.locks import locked
 
-A_DAY, SECONDS_BETWEEN_LOOKS = 86400.0, 0.1
+A_DAY = 86400.0
 _locks: dict[Path, threading.Lock] = {}
 
 
@@ -117,12 +115,7 @@ class Workspace(BaseModel):
         """
         path = self.root / "locks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _in_this_process(path), path.open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"waiting for another run that makes {name}", file=sys.stderr, flush=True)
-                _wait_for_lock(stream)
+        with _in_this_process(path), locked(path, Waiting(f"another run that makes {name}").look):
             yield
 
     @contextmanager
@@ -147,15 +140,6 @@ class Workspace(BaseModel):
         destination = folder.parent / self.name_of(digest, label)
         publish_folder(folder, destination)
         return destination.relative_to(self.root).as_posix()
-
-
-def _wait_for_lock(stream: IO[str]) -> None:
-    """Hold an flock once nobody else does; whoever is told to stop meanwhile does."""
-    while True:
-        with suppress(BlockingIOError):
-            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        check_stop()
-        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def safe_name(label: str) -> str:

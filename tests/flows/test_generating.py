@@ -395,6 +395,14 @@ def assert_readable(path):
         assert np.array_equal(np.frombuffer(by_ffmpeg.stdout, "<f4")[: len(found)], found)
 
 
+def assert_two_readable(folder):
+    """Whether they have their names already, or one has: on a busy machine a random moment may be the last."""
+    files = list(folder.glob("a*.flac"))
+    assert len(files) == 2
+    for file in files:
+        assert_readable(file)
+
+
 def test_killed_and_stopped_at_random_moments_it_goes_on_to_the_same_samples(
     waveband, generate, model, tmp_path
 ):
@@ -402,11 +410,10 @@ def test_killed_and_stopped_at_random_moments_it_goes_on_to_the_same_samples(
     asked = ["generate", model, "-o", "a.flac", "--takes", "2", "--keep", "2", *options]
     state = tmp_path / "a.flac.resume.json"
     end_under_way(waveband(*asked), state, signal.SIGKILL)
-    for number in (1, 2):
-        assert_readable(tmp_path / f"a.take-{number}.flac")
+    assert_two_readable(tmp_path)
     err = end_under_way(waveband(*asked, "--resume"), state, signal.SIGINT)
     assert "stopped; run the same command with --resume to go on" in err
-    assert_readable(tmp_path / "a.take-1.flac")
+    assert_two_readable(tmp_path)
     process = waveband(*asked, "--resume")
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err

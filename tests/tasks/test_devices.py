@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -16,6 +18,7 @@ from flows.embedded_api import embedded_api
 from tasks import device_limits, devices
 from tasks.device_limits import name_limit
 from tasks.devices import is_gpu, lease_all, lease_device, list_slots
+from wavenet.locks import try_lock
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +124,34 @@ def test_in_a_run_the_device_has_a_limit_in_prefect_which_is_taken_meanwhile(pre
     limit = limit_of("cuda:7")
     assert (limit.limit, limit.active, seen) == (1, True, [1])
     assert limit.active_slots == 0
+
+
+HOLDER = """
+import subprocess, sys
+from tasks.devices import lease_device
+from wavenet.locks import lent_locks
+
+with lease_device(["cuda:0"]):
+    process = subprocess.Popen(["sleep", "300"], pass_fds=lent_locks())
+    print(process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_device_is_held_while_a_killed_runs_training_is_still_on_it(own_folder):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "WAVEBAND_DEVICES": str(own_folder)}, text=True,
+    )  # fmt: skip
+    training = int(holder.stdout.readline())
+    holder.kill()
+    holder.communicate()
+    try:
+        assert try_lock(own_folder / "cuda-0") is None
+    finally:
+        os.kill(training, signal.SIGKILL)
+    with lease_device(["cuda:0"]):
+        pass
 
 
 def test_what_a_killed_run_left_taken_is_freed_by_the_next(prefect_server):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -140,6 +141,31 @@ def test_a_session_whose_starter_is_killed_saves_a_checkpoint_and_ends(job):
     starter.wait()
     session.wait(timeout=30)
     assert list_checkpoints(job.folder / CHECKPOINTS)
+
+
+def test_a_training_waits_for_its_process_of_before_whose_starter_was_killed(job, undisturbed):
+    """Or two would train in one folder, each with metrics and checkpoints that the other takes away."""
+    whole, *_ = undisturbed
+    job.folder.mkdir()
+    write_text(job.folder / JOB, job.model_dump_json())
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(job.folder / JOB)], stdout=subprocess.PIPE, text=True
+    )
+    before = psutil.Process(int(starter.stdout.readline()))
+    wait_for(lambda: len(read_metrics(job.folder / METRICS)) > 3)
+    before.suspend()  # as in a step that takes long
+    os.kill(starter.pid, signal.SIGKILL)
+    starter.wait()
+    listener = Listener()
+    with ThreadPoolExecutor(1) as threads:
+        done = threads.submit(run_session, job, [listener])
+        wait_for(lambda: listener.told)
+        rows = list(listener.rows)
+        before.resume()
+        done.result()
+    assert "waiting for this training's process of before" in listener.told[0]
+    assert rows == []
+    assert without_timings(job.folder) == without_timings(whole.folder)
 
 
 STARTER = """

@@ -4,11 +4,14 @@ The invariant: the folder `trained`, or the trial's result, is there when it is 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from wavenet.data.shards.format import DIMS, Manifest, read_manifest
 from wavenet.data.shards.storage import open_location
-from wavenet.errors import ConfigError
+from wavenet.errors import ConfigError, TrainingStoppedError
 from wavenet.files import new_folder, publish_folder, write_json
+from wavenet.locks import locked
 from wavenet.model import TRAINED
 from wavenet.model.conditioning import ConditionForm
 from wavenet.model.saved import SavedModel, save_model
@@ -20,6 +23,8 @@ from wavenet.training.memory import keep_memory
 from wavenet.training.metrics import Reporter
 from wavenet.training.ranks import join_ranks
 from wavenet.training.trial import try_training
+
+LOCK = "session.lock"
 
 
 def run(job: Job | Trial, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
@@ -52,7 +57,7 @@ def run_job(job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> No
     shards = open_location(job.shards)
     manifest = read_manifest(shards)
     listener = TakeWriter(shards, manifest, job.folder, job.config.training)
-    with join_ranks() as ranks:
+    with join_ranks() as ranks, _alone(job.folder, reporter, should_stop) if ranks.leads else nullcontext():
         _check_shares(job.config.training.batch_size, ranks.world)
         trained = train_model(
             shards, job.folder, job.config, [reporter],
@@ -60,6 +65,20 @@ def run_job(job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> No
         )  # fmt: skip
         if ranks.leads:
             _leave(trained, job, manifest)
+
+
+def _alone(folder: Path, reporter: Reporter, should_stop: Callable[[], bool]) -> AbstractContextManager[None]:
+    """Hold a folder, once a session whose starter was killed has saved its checkpoint there and ended."""
+    told: list[str] = []
+
+    def wait() -> None:
+        if should_stop():
+            raise TrainingStoppedError("stopped before it began; run again to go on from the last checkpoint")
+        if not told:
+            told.append("waiting for this training's process of before, which is at its last step")
+            reporter.tell(told[0])
+
+    return locked(folder / LOCK, wait)
 
 
 def _check_shares(batch_size: int, num_processes: int) -> None:
