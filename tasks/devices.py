@@ -18,9 +18,11 @@ from prefect.context import TaskRunContext
 
 from tasks.device_limits import occupied
 from tasks.stopping import Waiting
+from wavenet.errors import ConfigError
 from wavenet.locks import SECONDS_BETWEEN_LOOKS, lent, try_lock
 
 AUTO, CPU = "auto", "cpu"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def list_slots(devices: Sequence[str]) -> list[str]:
@@ -53,9 +55,10 @@ def lease_device(slots: Sequence[str]) -> Iterator[str]:
 
 @contextmanager
 def lease_all(slots: Sequence[str]) -> Iterator[None]:
-    """Hold every slot, for a training that several devices share. In order: no two wait for each other."""
+    """Hold every slot, for a training that several devices share. In one order, whatever order they are named
+    in: no two trainings wait for each other."""
     with contextlib.ExitStack() as stack:
-        for name, device in _numbered(slots).items():
+        for name, device in sorted(_numbered(slots).items()):
             stack.enter_context(_held({name: device}))
         yield
 
@@ -70,12 +73,27 @@ def _held(names: dict[str, str]) -> Iterator[str]:
 
 
 def _numbered(slots: Sequence[str]) -> dict[str, str]:
-    """Devices by a name for each slot: cpu, cpu-2 ..."""
+    """Devices by a name for each slot: cpu, cpu-2 ..., of cards the machine's own."""
     names: dict[str, str] = {}
     for slot in slots:
-        number = 1 + sum(device == slot for device in names.values())
-        names[slot if number == 1 else f"{slot}-{number}"] = slot
+        number = 1 + sum(_card(device) == _card(slot) for device in names.values())
+        names[_card(slot) if number == 1 else f"{_card(slot)}-{number}"] = slot
     return names
+
+
+def _card(slot: str) -> str:
+    """What all of a machine call a card, whichever cards CUDA_VISIBLE_DEVICES shows to this process."""
+    if not is_gpu(slot):
+        return slot
+    number = int(slot.partition(":")[2] or 0)
+    visible = [each.strip() for each in os.environ.get(VISIBLE, "").split(",") if each.strip()]
+    return f"cuda:{visible[number] if number < len(visible) else number}"
+
+
+def showing_only(slots: Sequence[str]) -> dict[str, str]:
+    """The environment in which a process finds these cards as cuda:0 ..., and no others; empty for a CPU."""
+    cards = [_card(slot).removeprefix("cuda:") for slot in slots if is_gpu(slot)]
+    return {VISIBLE: ",".join(cards)} if cards else {}
 
 
 @contextmanager
@@ -96,4 +114,9 @@ def _folder() -> Path:
     usual = Path(tempfile.gettempdir()) / f"waveband-devices-{os.getuid()}"
     folder = Path(os.environ.get("WAVEBAND_DEVICES") or usual)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder == usual and folder.lstat().st_uid != os.getuid():
+        raise ConfigError(
+            f"{folder}: is somebody else's, and locks of devices should lie there; let WAVEBAND_DEVICES name "
+            "a folder of yours"
+        )
     return folder

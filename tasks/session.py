@@ -7,10 +7,11 @@ the process is gone; and should this process die without a word, the other notic
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen, TimeoutExpired
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
@@ -40,17 +41,23 @@ JOB = "job.json"
 LAUNCH = ["python", "-m", "wavenet.session.launch"]
 SECONDS_TO_END = 60.0
 """For a last step and a checkpoint."""
+THREADS = "OMP_NUM_THREADS"
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 _under_way: set[Popen] = set()
 
 
 def run_session(
-    job: Job, reporters: Sequence[Reporter], processes: int = 1, side_by_side: int = 1
+    job: Job,
+    reporters: Sequence[Reporter],
+    processes: int = 1,
+    side_by_side: int = 1,
+    environment: Mapping[str, str] = NOTHING_MORE,
 ) -> tuple[Path, Result]:
     """Train in a process of its own, or in several that share each batch. Returns the folder of the model.
 
     Where `training.nodes` are several, what is to be started on the others is told, and waited for.
-    side_by_side: such trainings at once on the same cores, which they share. Raises what the training raises,
-    and TrainingStoppedError where it was ended from outside.
+    side_by_side: such trainings at once on the same cores, which they share. environment: of its processes,
+    beside ours. Raises what the training raises, and TrainingStoppedError where it was ended from outside.
     """
     remedy = "run again to go on from the last checkpoint"
     training = job.config.training
@@ -58,7 +65,7 @@ def run_session(
     for number in range(1, training.nodes):
         for reporter in reporters:
             reporter.tell(f"start on machine {number}: {shlex.join(join_command(job, processes, number))}")
-    _run(job, reporters, launcher, f"train {job.stem}", remedy, side_by_side)
+    _run(job, reporters, launcher, f"train {job.stem}", remedy, side_by_side, environment)
     trained = job.folder / TRAINED
     return trained, Result.model_validate(read_json(_result_of(job)))
 
@@ -107,11 +114,13 @@ def _run(
     name: str,
     remedy: str,
     side_by_side: int = 1,
+    environment: Mapping[str, str] = NOTHING_MORE,
 ) -> None:
     """Have a job done; its folder then holds the result."""
     job.folder.mkdir(parents=True, exist_ok=True)
     write_text(job.folder / JOB, job.model_dump_json(indent=2))
-    with _started(job.folder / JOB, launcher, side_by_side) as process:
+    told = {**_threads(launcher, side_by_side), **environment}
+    with _started(job.folder / JOB, launcher, told) as process:
         last = _listen(process, reporters)
         status = process.wait()
     if isinstance(last, Failed):
@@ -133,21 +142,20 @@ def _command(job: Path, launcher: Sequence[str]) -> list[str]:
     return [sys.executable, *([*LAUNCH[1:], *launcher] if launcher else []), *session]
 
 
-def _environment(launcher: Sequence[str], side_by_side: int) -> dict[str, str] | None:
-    """What a process is started with that shares the cores with others: so many threads that all of them have
-    the cores to themselves; torchrun would say one. None where it is alone."""
+def _threads(launcher: Sequence[str], side_by_side: int) -> dict[str, str]:
+    """What a process is told that shares the cores with others: so many threads that all of them have cores
+    to themselves; torchrun would say one. Nothing where it is alone, or a person has said it."""
     processes = int(launcher[-1].rpartition("=")[2]) if launcher else 1
-    if not launcher and side_by_side == 1:
-        return None
-    threads = max(1, (os.cpu_count() or 1) // (processes * side_by_side))
-    return {"OMP_NUM_THREADS": str(threads), **os.environ}
+    if (not launcher and side_by_side == 1) or THREADS in os.environ:
+        return {}
+    return {THREADS: str(max(1, (os.cpu_count() or 1) // (processes * side_by_side)))}
 
 
 @contextmanager
-def _started(job: Path, launcher: Sequence[str], side_by_side: int) -> Iterator[Popen]:
+def _started(job: Path, launcher: Sequence[str], environment: Mapping[str, str]) -> Iterator[Popen]:
     """A running process, asked to end and then made to when the block is left."""
     process = Popen(  # noqa: S603 (our own module)
-        _command(job, launcher), env=_environment(launcher, side_by_side),
+        _command(job, launcher), env={**os.environ, **environment},
         process_group=0 if launcher else None,  # Ctrl-C is for us: the launcher takes it otherwise
         pass_fds=lent_locks(),  # killed, we would free a device that it is still on
         stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8", errors="replace",

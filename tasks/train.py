@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.caching import cached_task
-from tasks.devices import AUTO, lease_all, lease_device, list_slots
+from tasks.devices import AUTO, is_gpu, lease_all, lease_device, list_slots, showing_only
 from tasks.links import link_runs
 from tasks.progress import TrainingProgress
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
@@ -49,7 +49,7 @@ def train(
     link_runs(workspace, stem, tracking_run)
     pictures = LearningPictures(stem, baselines.bits, scratch)
     slots = list_slots(devices)
-    with leased(training, slots) as device, shared_checkpoints(workspace, scratch):
+    with leased(training, slots) as (device, environment), shared_checkpoints(workspace, scratch):
         job = Job(
             stem=stem,
             shards=str(workspace.path(shards.folder)),
@@ -60,7 +60,9 @@ def train(
         )
         with metrics_mirror(workspace, tracking_run) as mirror:
             reporters = [TrainingProgress(stem, training.steps, baselines.bits), pictures, mirror]
-            trained, result = run_session(job, reporters, training.processes, max(1, slots.count(device)))
+            trained, result = run_session(
+                job, reporters, training.processes, max(1, slots.count(device)), environment
+            )
     figures = {
         "heldout_bits": result.heldout_bits,
         "free_bits": result.free_bits,
@@ -86,14 +88,24 @@ def train(
 
 
 @contextmanager
-def leased(training: TrainingConfig, slots: Sequence[str]) -> Iterator[str]:
-    """The device of a training, no other's meanwhile. Processes that share a batch find theirs themselves."""
+def leased(training: TrainingConfig, slots: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The device of a training, no other's meanwhile, and the environment of its processes. Of several that
+    share each batch each finds its own: the card of its number among those that they are shown.
+
+    Raises ConfigError where there are fewer cards than processes.
+    """
     if training.processes > 1:
-        with lease_all(slots):
-            yield training.device
+        shared = slots[: training.processes]
+        if is_gpu(shared[0]) and len(shared) < training.processes:
+            raise ConfigError(
+                f"training.processes is {training.processes}, of which each needs a card, and "
+                f"orchestration.devices has {', '.join(slots)}; lower it, or name more"
+            )
+        with lease_all(shared):
+            yield training.device, showing_only(shared)
     else:
         with lease_device(slots if training.device == AUTO else [training.device]) as device:
-            yield device
+            yield device, {}
 
 
 def _check_nodes(workspace: Workspace, training: TrainingConfig) -> None:

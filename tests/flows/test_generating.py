@@ -396,7 +396,7 @@ def assert_readable(path):
 
 
 def assert_two_readable(folder):
-    """Whether they have their names already, or one has: on a busy machine a random moment may be the last."""
+    """Whether they have their names already, or one has: a random moment may be the last."""
     files = list(folder.glob("a*.flac"))
     assert len(files) == 2
     for file in files:

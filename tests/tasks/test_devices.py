@@ -17,8 +17,13 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.embedded_api import embedded_api
 from tasks import device_limits, devices
 from tasks.device_limits import name_limit
-from tasks.devices import is_gpu, lease_all, lease_device, list_slots
+from tasks.devices import is_gpu, lease_all, lease_device, list_slots, showing_only
+from tasks.train import leased
+from wavenet.config import TrainingConfig
+from wavenet.errors import ConfigError
 from wavenet.locks import try_lock
+
+FOLDER = devices._folder
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +43,62 @@ def test_auto_stands_for_what_there_is(monkeypatch):
     assert list_slots(["cuda:1", "cuda:1", "cpu"]) == ["cuda:1", "cuda:1", "cpu"]
     assert is_gpu("cuda:1")
     assert not is_gpu("cpu")
+
+
+def test_a_card_has_one_lock_whatever_a_process_calls_it(own_folder, monkeypatch):
+    """A worker of a cluster may be shown one card alone, which is the first to it; and cuda is cuda:0."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5ce")
+    assert showing_only(["cuda:0", "cuda:1"]) == {"CUDA_VISIBLE_DEVICES": "2,GPU-5ce"}
+    with lease_all(["cuda:0", "cuda:1"]):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        assert try_lock(own_folder / "cuda-2") is None
+        assert try_lock(own_folder / "cuda-GPU-5ce") is None
+    with lease_device(["cuda"]):
+        assert try_lock(own_folder / "cuda-0") is None
+    assert showing_only(["cpu", "cpu"]) == {}
+
+
+@pytest.mark.timeout(60)
+def test_trainings_that_share_cards_named_in_another_order_do_not_wait_for_each_other(own_folder):
+    meeting = threading.Barrier(2, timeout=20)
+
+    def train(slots):
+        for _ in range(20):
+            meeting.wait()
+            with lease_all(slots):
+                pass
+
+    orders = (["cuda:0", "cuda:1"], ["cuda:1", "cuda:0"])
+    threads = [threading.Thread(target=train, args=[slots], daemon=True) for slots in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_processes_that_share_a_batch_are_shown_the_cards_that_are_held_and_no_others():
+    training = TrainingConfig(processes=2)
+    with leased(training, ["cuda:2", "cuda:3", "cuda:4"]) as (device, environment):
+        assert device == "auto"
+        assert environment == {"CUDA_VISIBLE_DEVICES": "2,3"}
+    with pytest.raises(ConfigError, match="devices has cuda:2; lower it"), leased(training, ["cuda:2"]):
+        raise AssertionError("there is one card")
+    with leased(training, ["cpu"]) as (_, environment):
+        assert environment == {}
+
+
+def test_a_folder_of_locks_that_is_somebody_elses_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("WAVEBAND_DEVICES")
+    monkeypatch.setattr(devices, "_folder", FOLDER)
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    mine = os.getuid()
+    with lease_device(["cpu"]):
+        pass
+    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    (tmp_path / f"waveband-devices-{mine + 1}").mkdir()
+    with pytest.raises(ConfigError, match="is somebody else's"), lease_device(["cpu"]):
+        raise AssertionError("nobody knows what lies there")
 
 
 def held_at_once(slots, trainings):
@@ -132,7 +193,7 @@ from tasks.devices import lease_device
 from wavenet.locks import lent_locks
 
 with lease_device(["cuda:0"]):
-    process = subprocess.Popen(["sleep", "300"], pass_fds=lent_locks())
+    process = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL, pass_fds=lent_locks())
     print(process.pid, flush=True)
     sys.stdin.read()
 """
