@@ -43,7 +43,6 @@ from tasks.records import (
     WeightsRecord,
 )
 from tasks.run_page import show_band
-from tasks.splits import remember_splits
 from tasks.tracking import PipelineTracker, flatten, tracked_run
 from tasks.train import train
 from tasks.workspace import Workspace
@@ -111,15 +110,14 @@ def run_band(
     listing = open_listing(request.input, place.downloads)
     name = run_name(listing, request.config)
     weights = take_all_weights(place, settings)
-    remember_request(place, request)
     with open_ledger(settings) as ledger, track(place, name, request, settings) as tracker:
         tracker.log_config(settings.model_dump(mode="json"))
         prepared = prepare_band(place, listing, settings, ledger)
         plan = prepared.plan
         tracker.log_doctor(report_on(place, name, prepared, settings, ledger))
         shard_sets = write_shard_sets(place, prepared, settings, ledger)
-        remember_splits(place, settings.segmentation.heldout_share, plan.splits)
         check_names(settings, shard_sets, retrain)
+        remember_request(place, request)  # no sooner, or what builds on it would be refused for its mistake
         tell_plan(place, shard_sets, plan)
         run = Run(place, settings, weights, ledger, tracker, Again(retrain, find_set_back()), may_train)
         band = play_band(run, gather_inputs(run, shard_sets))

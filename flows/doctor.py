@@ -8,7 +8,6 @@ from tasks.doctor import DoctorOutput, make_report
 from tasks.examine import floor_calls, floors
 from tasks.plan import Prepared
 from tasks.run_page import show_doctor
-from tasks.splits import remember_splits
 from tasks.workspace import Workspace
 from wavenet.config import Config, load_config
 from wavenet.data.listing import open_listing
@@ -31,13 +30,9 @@ def examine_input(input: str, config: list[str], overrides: list[str], workspace
 def report_on(
     place: Workspace, name: str, prepared: Prepared, settings: Config, ledger: Ledger
 ) -> DoctorOutput:
-    """The report of what was prepared, with the quantization floor of every stem.
-
-    Which songs it says are held out is remembered: songs that come later do not change it.
-    """
+    """The report of what was prepared, with the quantization floor of every stem."""
     calls = floor_calls(place, prepared, settings)
     measured = dict(zip(calls, ledger.call_all("floors", floors, list(calls.values())), strict=True))
     output = make_report(place, name, prepared, measured, settings)
-    remember_splits(place, settings.segmentation.heldout_share, prepared.plan.splits)
     show_doctor(output)
     return output

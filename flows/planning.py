@@ -8,7 +8,6 @@ from flows.ledger import DirectLedger
 from flows.prepare import open_workspace, prepare_band
 from tasks.forecast import forecast_stems, known_labels, measure_music
 from tasks.plan import BandPlan
-from tasks.splits import remember_splits
 from wavenet.config import Config, load_config
 from wavenet.data.listing import open_listing
 from wavenet.errors import ConfigError, NoAudioError
@@ -49,7 +48,6 @@ def plan_training(
         raise NoAudioError(f"no usable audio: all {len(plan.dropped)} files were set aside ({reasons})")
     check_told(plan, settings)
     music = measure_music(place, prepared, settings)
-    remember_splits(place, settings.segmentation.heldout_share, plan.splits)
     labels = {stem: known_labels(tracks) for stem, tracks in plan.stems.items()}
     forecasts = forecast_stems(music, labels, settings, seconds)
     return TrainingPlan(forecasts, collect_warnings(forecasts), plan.notes, plan.dropped)

@@ -25,7 +25,7 @@ from tasks.records import ExaminationRecord, ShardsRecord, SongRecord, TrackReco
 from tasks.remote import workspace_at
 from tasks.separate import check_separator, digest_weights, separate
 from tasks.shards import shards
-from tasks.splits import known_splits, remember_splits
+from tasks.splits import deciding_splits
 from tasks.workspace import Workspace
 from wavenet.audio.decoding import AudioSource
 from wavenet.config import Config
@@ -95,8 +95,9 @@ def prepare_band(place: Workspace, listing: Listing, settings: Config, ledger: L
     if separating:
         ingested = separate_songs(place, ingested, settings, ledger)
     examinations = examine_songs(place, ingested, settings, ledger)
-    known = known_splits(place, settings.segmentation.heldout_share)
-    plan = plan_band(place, ingested, settings, known, examinations)
+    with deciding_splits(place, settings.segmentation.heldout_share) as splits:
+        plan = plan_band(place, ingested, settings, dict(splits), examinations)
+        splits.update(plan.splits)
     plan.set_aside = [(item.path, item.reason) for item in scan.set_aside]
     if settings.separation.enabled and not separating:
         plan.notes.insert(0, NOT_SEPARATED)
@@ -304,6 +305,5 @@ def prepare_request(
         prepared = prepare_band(place, open_listing(request.input, place.downloads), settings, ledger)
         records = write_shard_sets(place, prepared, settings, ledger)
     plan = prepared.plan
-    remember_splits(place, settings.segmentation.heldout_share, plan.splits)
     places = {stem: str(place.path(record.folder)) for stem, record in records.items()}
     return PreparedShards(places=places, set_aside=plan.dropped, notes=plan.notes)

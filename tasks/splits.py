@@ -1,9 +1,10 @@
 """Which tracks are held out, once decided: kept in the workspace, for each share of held-out tracks.
 
-The invariant: a song that comes later moves no earlier one, see `wavenet/data/splits.py`.
+The invariant: neither a song that comes later (see `wavenet/data/splits.py`) nor another run moves one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from tasks.workspace import Workspace
@@ -19,14 +20,16 @@ def known_splits(place: Workspace, heldout_share: float) -> dict[str, TrackSplit
     return {track: TrackSplit(**split) for track, split in remembered.items()}
 
 
-def remember_splits(place: Workspace, heldout_share: float, splits: Mapping[str, TrackSplit]) -> None:
-    """Keep what a run decided beside what earlier ones did."""
+@contextmanager
+def deciding_splits(place: Workspace, heldout_share: float) -> Iterator[dict[str, TrackSplit]]:
+    """Yields what earlier runs decided, to be added to; no other decides until it is kept."""
     with place.lock("splits"):
-        everything = _read(place)
-        mine = everything.get(f"{heldout_share:g}", {})
-        updated = {**mine, **{track: asdict(split) for track, split in splits.items()}}
-        if updated != mine:
-            place.write(SPLITS, {**everything, f"{heldout_share:g}": updated})
+        splits = known_splits(place, heldout_share)
+        before = dict(splits)
+        yield splits
+        if splits != before:
+            decided = {track: asdict(split) for track, split in splits.items()}
+            place.write(SPLITS, {**_read(place), f"{heldout_share:g}": decided})
 
 
 def _read(place: Workspace) -> dict:

@@ -13,7 +13,7 @@ from flows.prepare import prepare_shards
 from tasks.workspace import Workspace
 from wavenet.config import load_config
 from wavenet.data.shards.format import read_manifest
-from wavenet.errors import NotMadeError
+from wavenet.errors import ConfigError, NotMadeError
 from wavenet.evaluation.take_scores import read_scores, scores_of
 
 INGESTS = {f"{task}-song {number}" for task in ("ingest", "examine") for number in range(3)}
@@ -142,6 +142,15 @@ def test_where_nothing_may_be_trained_a_missing_model_is_named(prefect_server, f
     for flow in (generate_and_mix, evaluate):
         with pytest.raises(NotMadeError, match="train-bass: this was not made yet"):
             flow(overrides=["stems.bass.training.steps=7"], workspace=workspace)
+
+
+def test_a_mistake_that_was_refused_is_not_what_the_next_run_builds_on(prefect_server, first_run, workspace):
+    from flows.generate_and_mix import generate_and_mix
+    from flows.train_stem import train_stem
+
+    with pytest.raises(ConfigError, match="drum"):
+        train_stem("drums", overrides=["stems.drum.training.steps=7"], workspace=workspace)
+    assert generate_and_mix(workspace=workspace).ran == []
 
 
 def test_what_a_worker_runs_is_told_as_a_command_would(
