@@ -2,11 +2,12 @@
 
 A checkpoint is a folder `step-00000100` holding weights and optimiser as safetensors and the rest as
 JSON; it appears whole by one rename. Windows, masks and what is dropped depend on seed and step alone, so
-the step is the whole state of all that is random. The invariant: resumed and uninterrupted training agree
-to the bit on one machine.
+the step is the whole state of all that is random. The invariants: resumed and uninterrupted training agree
+to the bit on one machine; and all ranks of a training go on from one checkpoint, whatever each sees.
 """
 
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,11 +21,16 @@ from torch.optim.swa_utils import AveragedModel
 from wavenet.errors import IncompatibleCheckpointError
 from wavenet.files import new_folder, publish_folder, read_json, write_json
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.ranks import ALONE, Ranks
 from wavenet.training.schedule import Watch
 
 KEPT = 2
 """Checkpoints kept: the newest, and one to fall back on should the disk lose the newest."""
 STATE = "state.json"
+WAIT_SECONDS = 90.0
+"""So long a rank waits for a checkpoint that the first has; NFS may show what was there a minute ago."""
+LOOK_SECONDS = 0.5
+UNREADABLE = (OSError, ValueError, TypeError, SafetensorError, RuntimeError, KeyError)
 
 
 @dataclass
@@ -66,23 +72,47 @@ def save_checkpoint(folder: Path, learner: Learner, progress: Progress) -> None:
         shutil.rmtree(old)
 
 
-def load_checkpoint(folder: Path, learner: Learner) -> Progress:
+def load_checkpoint(folder: Path, learner: Learner, ranks: Ranks = ALONE) -> Progress:
     """Load the newest readable checkpoint into a learner; a fresh Progress where there is none.
 
-    Raises IncompatibleCheckpointError where there are some and none fits the model.
+    Of several ranks the first chooses, and the others load that one or none. Raises
+    IncompatibleCheckpointError where there are some and none fits the model, or not the one that is chosen.
     """
+    name, progress = _load_newest(folder, learner) if ranks.leads else (None, Progress())
+    chosen = ranks.first_says(name)
+    return progress if ranks.leads or chosen is None else _load_chosen(folder / chosen, learner, ranks)
+
+
+def _load_newest(folder: Path, learner: Learner) -> tuple[str | None, Progress]:
+    """The name of the newest readable checkpoint, and the progress in it."""
     problem = None
     for checkpoint in reversed(list_checkpoints(folder)):
         try:
-            return _load(checkpoint, learner)
-        except (OSError, ValueError, TypeError, SafetensorError, RuntimeError, KeyError) as error:
+            return checkpoint.name, _load(checkpoint, learner)
+        except UNREADABLE as error:
             problem = error
     if problem is not None:
         raise IncompatibleCheckpointError(
             f"{folder}: no checkpoint can be read into this network ({problem}); delete the folder to "
             "start over"
         )
-    return Progress()
+    return None, Progress()
+
+
+def _load_chosen(checkpoint: Path, learner: Learner, ranks: Ranks) -> Progress:
+    """The progress in the checkpoint that the first rank has loaded; waits until it can be read here."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return _load(checkpoint, learner)
+        except UNREADABLE as error:
+            if time.monotonic() > until:
+                raise IncompatibleCheckpointError(
+                    f"{checkpoint}: the first rank goes on from it, and rank {ranks.rank} cannot read it "
+                    f"after {WAIT_SECONDS:g} s ({error}); nothing is lost: see that all machines have one "
+                    "folder under this path, and run again"
+                ) from error
+        time.sleep(LOOK_SECONDS)
 
 
 def _load(checkpoint: Path, learner: Learner) -> Progress:

@@ -129,7 +129,7 @@ class _Training:
         model.to(self.device)
         optimizer = make_optimizer(model, self.config, transfer.loaded if transfer else ())
         self.learner = Learner(model, optimizer, make_average(model, self.config.ema_decay))
-        self.progress = load_checkpoint(folder / CHECKPOINTS, self.learner)
+        self.progress = load_checkpoint(folder / CHECKPOINTS, self.learner, ranks)
         self.metrics = MetricsFile(folder / METRICS, self.progress.step) if ranks.leads else NoMetrics()
         self._begin(read_metrics(folder / METRICS))
         self.started = self.saved = time.monotonic()
