@@ -95,7 +95,7 @@ class RemoteWorkspace(Workspace):
     def publish(self, folder: Path, digest: str, label: str = "") -> str:
         """As of any workspace, and uploaded."""
         name = super().publish(folder, digest, label)
-        self.remote.upload(self.root / name, name)
+        self.remote.upload(self.root / name, name, by_content=True)
         return name
 
     def share(self, folder: Path) -> None:
