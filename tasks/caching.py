@@ -22,7 +22,7 @@ from tasks.records import Record, StoredRecord
 from tasks.workspace import Workspace
 from wavenet.config import NO_CONTENT
 from wavenet.disk import full_disk_told
-from wavenet.errors import NotMadeError
+from wavenet.errors import NotMadeError, UnreadableError
 from wavenet.files import digest_json, sizes_of_files
 
 CACHED = "Cached"
@@ -55,13 +55,21 @@ def has_content(field: FieldInfo) -> bool:
 
 
 def read_result(workspace: Workspace, key: str, record_type: type[StoredRecord]) -> StoredRecord | None:
-    """The stored record of a key, or None where there is none or its files are gone."""
+    """The stored record of a key, or None where there is none or its files are gone.
+
+    Raises UnreadableError where the disk does not say: what takes days is not to be made again for that.
+    """
     try:
         stored = workspace.read(f"results/{key}.json")
         record = record_type.model_validate(stored["record"])
         return record if workspace.holds(record.folder, stored["files"]) else None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, ValidationError):
         return None
+    except OSError as error:
+        raise UnreadableError(
+            f"{workspace.root}: whether {key} was made cannot be read now ({error}); nothing is lost: run "
+            "again once the disk answers and may be read"
+        ) from error
 
 
 def write_result(workspace: Workspace, key: str, record: StoredRecord) -> None:

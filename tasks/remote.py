@@ -8,6 +8,7 @@ what a machine that died has left half uploaded is never read.
 
 import json
 import os
+import platform
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,8 @@ from wavenet.files import digest_bytes, write_text
 CACHE = "WAVEBAND_CACHE"
 """Names the folder of the caches; ~/.cache/waveband if it is not set."""
 MACHINE = "machine"
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Another one after each start of a machine; on Linux."""
 
 
 class RemoteWorkspace(Workspace):
@@ -92,7 +95,7 @@ class RemoteWorkspace(Workspace):
     def publish(self, folder: Path, digest: str, label: str = "") -> str:
         """As of any workspace, and uploaded."""
         name = super().publish(folder, digest, label)
-        self.remote.upload(self.root / name, name)
+        self.remote.upload(self.root / name, name, by_content=True)
         return name
 
     def share(self, folder: Path) -> None:
@@ -116,12 +119,17 @@ class RemoteWorkspace(Workspace):
             yield
 
     def _machine(self) -> str:
-        """Who this is among all that share the address: a name that the cache keeps."""
+        """Who this is among all that share the address: the cache, and the machine since it was started.
+
+        A cache may be several machines': images hold copies of it, and a home may lie on NFS. So may a host's
+        name be; and a boot is that of all containers there.
+        """
         path = self.root / MACHINE
         with super().lock(MACHINE):
             if not path.exists():
                 write_text(path, uuid.uuid4().hex)
-            return path.read_text()
+            boot = BOOT.read_text().strip() if BOOT.exists() else ""
+            return f"{path.read_text()} {platform.node()} {boot}".strip()
 
 
 def workspace_at(place: str | Path) -> Workspace:

@@ -46,6 +46,10 @@ class IncompatibleCheckpointError(WavebandError):
     """A checkpoint or saved model does not fit the network or the run that wants to read it."""
 
 
+class UnreadableError(WavebandError):
+    """What is there cannot be read just now, for want of a disk or of memory; it may be as good as ever."""
+
+
 class TrainingDivergedError(WavebandError):
     """The loss became NaN or infinite."""
 

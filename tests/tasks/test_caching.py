@@ -14,6 +14,7 @@ from tasks.workspace import Workspace, safe_name
 from wavenet.audio.decoding import AudioSource
 from wavenet.config import SeparationConfig, TrainingConfig
 from wavenet.data.songs import Song
+from wavenet.errors import UnreadableError
 
 
 @pytest.fixture
@@ -77,6 +78,14 @@ def test_a_result_whose_files_are_not_as_they_were_is_not_used(stored, damage):
     place, _, folder = stored
     damage(folder)
     assert read_result(place, "key", ShardsRecord) is None
+
+
+def test_a_result_that_the_disk_does_not_give_is_not_taken_for_one_that_was_never_made(stored):
+    place, _, _ = stored
+    (place.root / "results" / "key.json").unlink()
+    (place.root / "results" / "key.json").symlink_to("key.json")  # a loop, which no user may open
+    with pytest.raises(UnreadableError, match="nothing is lost: run again"):
+        read_result(place, "key", ShardsRecord)
 
 
 def _hold(root, entered, leave):

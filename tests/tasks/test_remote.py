@@ -1,14 +1,16 @@
 """Two machines, which are two caches, and one bucket. A real S3 API."""
 
 import pickle
+import platform
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tasks import lease
+from tasks import lease, remote
 from tasks.caching import cached_task, read_result, write_result
 from tasks.records import ShardsRecord
 from tasks.remote import CACHE, RemoteWorkspace, workspace_at
@@ -138,6 +140,34 @@ def test_of_two_machines_that_want_the_same_at_once_one_makes_it(machine, monkey
         outcomes = list(threads.map(make_slowly, places))
     assert calls == ["a"]
     assert sorted(isinstance(outcome, ShardsRecord) for outcome in outcomes) == [False, True]
+
+
+@pytest.mark.parametrize("differs", ["host", "boot"])
+def test_a_machine_with_a_copy_of_anothers_cache_waits_for_what_that_one_holds(
+    machine, tmp_path, monkeypatch, differs
+):
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.05)
+    first = machine("first")
+    boot, got = tmp_path / "boot_id", threading.Event()
+    boot.write_text("a")
+    monkeypatch.setattr(remote, "BOOT", boot)
+
+    def claim():
+        with second.lock("x"):
+            got.set()
+
+    with first.lock("x"):
+        shutil.copytree(tmp_path / "first", tmp_path / "second")
+        second = machine("second")
+        if differs == "host":
+            monkeypatch.setattr(platform, "node", lambda: "other")
+        else:
+            boot.write_text("b")
+        waiting = threading.Thread(target=claim)
+        waiting.start()
+        assert not got.wait(1)
+    assert got.wait(30)
+    waiting.join()
 
 
 class Slow:

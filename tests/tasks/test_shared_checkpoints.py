@@ -1,5 +1,10 @@
 """A training that one machine has begun another goes on with. A real S3 API."""
 
+import errno
+import os
+import shutil
+import time
+
 import pytest
 
 from tasks import shared_checkpoints as module
@@ -107,3 +112,102 @@ def test_a_store_that_is_gone_costs_a_remark_and_no_training(
         trained = train_model(shard_folder, place.work("train-1"), config)
     assert trained.heldout_bits > 0
     assert "its checkpoint stays on this machine for now" in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_be_reached_at_the_start_costs_a_remark_and_no_training(
+    machine, monkeypatch, capsys
+):
+    place = machine("first")
+
+    def fail(*_, **__):
+        raise TimeoutError("gone")
+
+    monkeypatch.setattr(place.remote._store, "find", fail)
+    with shared_checkpoints(place, place.work("train-1")):
+        pass
+    assert "goes on with what is on this machine" in capsys.readouterr().err
+
+
+@pytest.fixture
+def shared(machine):
+    """A workspace with checkpoints of two steps there, and none here."""
+    first = machine("first")
+    for step in ("step-00000001", "step-00000002"):
+        make_checkpoint(first.work("train-1"), step)
+        with shared_checkpoints(first, first.work("train-1")):
+            pass
+    return machine("second")
+
+
+def wait_until(holds):
+    """For ten seconds at most."""
+    end = time.monotonic() + 10
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def make_checkpoint(scratch, step):
+    (scratch / CHECKPOINTS / step).mkdir(parents=True)
+    (scratch / CHECKPOINTS / step / "state.json").write_text(step)
+    (scratch / METRICS).write_text("")
+
+
+@pytest.mark.parametrize("lost", ["state.json", METRICS])
+def test_where_the_newest_is_not_whole_there_the_one_before_is_brought(shared, capsys, lost):
+    shared.remote.delete([f"work/train-1/{CHECKPOINTS}/step-00000002/{lost}"])
+    with shared_checkpoints(shared, shared.work("train-1")):
+        pass
+    brought = [path.name for path in (shared.work("train-1") / CHECKPOINTS).iterdir()]
+    assert brought == ["step-00000001"]
+    assert "step-00000002 is not whole there" in capsys.readouterr().err
+
+
+def test_where_the_file_system_knows_no_links_checkpoints_are_copied(machine, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    place = machine("first")
+    make_checkpoint(place.work("train-1"), "step-00000001")
+    with shared_checkpoints(place, place.work("train-1")):
+        pass
+    assert steps_of(place) == ["step-00000001"]
+
+
+def test_what_the_disk_refuses_is_said_once_and_tried_again(machine, monkeypatch, capsys):
+    copytree, refused = shutil.copytree, []
+
+    def refuse_twice(source, target, **how):
+        if len(refused) < 2:
+            refused.append(source)
+            raise shutil.Error([(source, target, os.strerror(errno.ENOSPC))])
+        copytree(source, target, **how)
+
+    monkeypatch.setattr(shutil, "copytree", refuse_twice)
+    place = machine("first")
+    make_checkpoint(place.work("train-1"), "step-00000001")
+    with shared_checkpoints(place, place.work("train-1")):
+        wait_until(lambda: len(refused) == 2)
+    assert steps_of(place) == ["step-00000001"]
+    assert capsys.readouterr().err.count("its checkpoint stays on this machine for now") == 1
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_copied_is_not_shared_and_not_told(
+    machine, monkeypatch, capsys
+):
+    copytree = shutil.copytree
+
+    def copy_amid_removal(source, target, **how):
+        if source.name == "step-00000001":
+            for step in ("step-00000002", "step-00000003"):
+                make_checkpoint(source.parents[1], step)
+            (source / "state.json").unlink()
+        copytree(source, target, **how)
+
+    monkeypatch.setattr(shutil, "copytree", copy_amid_removal)
+    place = machine("first")
+    make_checkpoint(place.work("train-1"), "step-00000001")
+    with shared_checkpoints(place, place.work("train-1")):
+        wait_until(lambda: steps_of(place))
+    assert steps_of(place) == ["step-00000003"]
+    assert capsys.readouterr().err == ""

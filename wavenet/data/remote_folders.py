@@ -1,7 +1,8 @@
 """A prefix of a remote store as a place for small files and for folders that are whole or not there.
 
 Knows nothing of what is kept. The invariant: a folder is there once its inventory is, which is uploaded
-last and names every file with its size; what was cut off before that is no folder, and is uploaded again.
+last and names every file with its size; what was cut off before that is no folder, and is uploaded again; and
+no folder is made of two, but where its name says that both are the same.
 """
 
 import json
@@ -96,15 +97,19 @@ class RemoteFolders:
         """Names of the whole folders right below a name, in order."""
         return sorted(file.split("/")[0] for file in self.sizes(name) if file.endswith(f"/{INVENTORY}"))
 
-    def upload(self, folder: Path, name: str) -> None:
-        """Keep a finished folder under a name that stands for its content. What is there stays."""
+    def upload(self, folder: Path, name: str, *, by_content: bool = False) -> None:
+        """Keep a finished folder under a name. A whole one with files of the same sizes stays as it is.
+
+        by_content: the name stands for the content, so files that are there are kept if they have the size:
+        an upload that was cut off goes on. Of another folder they may be from another machine's half.
+        """
         files, there = sizes_of_files(folder), self.sizes(name)
         whole = there.pop(INVENTORY, None) is not None
         if whole and there == files:
             return
         self.delete([f"{name}/{INVENTORY}"] if whole else [])
         for file in files:
-            if there.get(file) != files[file]:
+            if not by_content or there.get(file) != files[file]:
                 self._put(folder / file, f"{name}/{file}")
         self.delete(f"{name}/{file}" for file in there if file not in files)
         self.write(f"{name}/{INVENTORY}", json.dumps({"files": files, "made": time.time()}).encode())

@@ -2,29 +2,39 @@
 
 A checkpoint is a folder `step-00000100` holding weights and optimiser as safetensors and the rest as
 JSON; it appears whole by one rename. Windows, masks and what is dropped depend on seed and step alone, so
-the step is the whole state of all that is random. The invariant: resumed and uninterrupted training agree
-to the bit on one machine.
+the step is the whole state of all that is random. The invariants: resumed and uninterrupted training agree
+to the bit on one machine; and all ranks of a training go on from one checkpoint, whatever each sees.
 """
 
+import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from wavenet.errors import IncompatibleCheckpointError
+from wavenet.errors import IncompatibleCheckpointError, UnreadableError
 from wavenet.files import new_folder, publish_folder, read_json, write_json
 from wavenet.model.wavenet import WaveNet
+from wavenet.training.memory import is_out_of_memory
+from wavenet.training.ranks import ALONE, Ranks
 from wavenet.training.schedule import Watch
 
 KEPT = 2
 """Checkpoints kept: the newest, and one to fall back on should the disk lose the newest."""
 STATE = "state.json"
+WAIT_SECONDS = 90.0
+"""So long a rank waits for a checkpoint that the first has; NFS may show what was there a minute ago."""
+LOOK_SECONDS = 0.5
+ABSENT = (FileNotFoundError, NotADirectoryError)
+UNFIT = (*ABSENT, ValueError, TypeError, SafetensorError, RuntimeError, KeyError)
 
 
 @dataclass
@@ -66,39 +76,105 @@ def save_checkpoint(folder: Path, learner: Learner, progress: Progress) -> None:
         shutil.rmtree(old)
 
 
-def load_checkpoint(folder: Path, learner: Learner) -> Progress:
+def load_checkpoint(
+    folder: Path, learner: Learner, ranks: Ranks = ALONE, tell: Callable[[str], None] = lambda _: None
+) -> Progress:
     """Load the newest readable checkpoint into a learner; a fresh Progress where there is none.
 
-    Raises IncompatibleCheckpointError where there are some and none fits the model.
+    Of several ranks the first chooses, and the others load that one or none. tell: is given a remark on each
+    that is passed over. Raises IncompatibleCheckpointError where there are some and none fits the model,
+    UnreadableError where the disk or memory fails, or a rank does not see what the first has chosen.
     """
+    name, progress = _load_newest(folder, learner, tell) if ranks.leads else (None, Progress())
+    chosen = ranks.first_says(name)
+    return progress if ranks.leads or chosen is None else _load_chosen(folder / chosen, learner, ranks)
+
+
+def _load_newest(folder: Path, learner: Learner, tell: Callable[[str], None]) -> tuple[str | None, Progress]:
+    """The name of the newest readable checkpoint, and the progress in it."""
     problem = None
-    for checkpoint in reversed(list_checkpoints(folder)):
+    with _machine_blamed(folder):
+        checkpoints = list_checkpoints(folder)
+    for checkpoint in reversed(checkpoints):
         try:
-            return _load(checkpoint, learner)
-        except (OSError, ValueError, TypeError, SafetensorError, RuntimeError, KeyError) as error:
+            return checkpoint.name, _load(checkpoint, learner)
+        except UNFIT as error:
             problem = error
+            tell(f"{checkpoint}: cannot be used ({error}); the training goes on from the one before it")
     if problem is not None:
         raise IncompatibleCheckpointError(
             f"{folder}: no checkpoint can be read into this network ({problem}); delete the folder to "
             "start over"
         )
-    return Progress()
+    return None, Progress()
+
+
+def _load_chosen(checkpoint: Path, learner: Learner, ranks: Ranks) -> Progress:
+    """The progress in the checkpoint that the first rank has loaded; waits until it can be read here."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return _load(checkpoint, learner)
+        except (UnreadableError, *UNFIT) as error:
+            if time.monotonic() > until:
+                raise UnreadableError(
+                    f"{checkpoint}: the first rank goes on from it, and rank {ranks.rank} cannot read it "
+                    f"after {WAIT_SECONDS:g} s ({error}); nothing is lost: see that all machines have one "
+                    "folder under this path, and run again"
+                ) from error
+        time.sleep(LOOK_SECONDS)
 
 
 def _load(checkpoint: Path, learner: Learner) -> Progress:
-    learner.model.load_state_dict(load_file(checkpoint / "model.safetensors"))
-    _unflatten(learner.optimizer, load_file(checkpoint / "optimizer.safetensors"))
-    if learner.average is not None:
-        learner.average.load_state_dict(load_file(checkpoint / "average.safetensors"))
-    best = checkpoint / "best.safetensors"
-    learner.best = load_file(best) if best.exists() else None
-    state = read_json(checkpoint / STATE)
+    with _machine_blamed(checkpoint):
+        learner.model.load_state_dict(_read_tensors(checkpoint / "model.safetensors"))
+        _unflatten(learner.optimizer, _read_tensors(checkpoint / "optimizer.safetensors"))
+        if learner.average is not None:
+            learner.average.load_state_dict(_read_tensors(checkpoint / "average.safetensors"))
+        best = checkpoint / "best.safetensors"
+        learner.best = _read_tensors(best) if best.exists() else None
+        state = read_json(checkpoint / STATE)
     return Progress(**{**state, "recent_bits": tuple(state["recent_bits"]), "watch": Watch(**state["watch"])})
 
 
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Not by `load_file`, which calls whatever it cannot open a file that is not there."""
+    return load(path.read_bytes())
+
+
+@contextmanager
+def _machine_blamed(place: Path) -> Iterator[None]:
+    """Raise UnreadableError for what says nothing of a checkpoint, only of the machine that reads it."""
+    try:
+        yield
+    except ABSENT:
+        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (needed := _name_need(error)) is None:
+            raise
+        raise UnreadableError(
+            f"{place}: cannot be read now ({error}); nothing is lost: run again once {needed}"
+        ) from error
+
+
+def _name_need(error: BaseException) -> str | None:
+    """What a machine is to give before a checkpoint can be read; None where the machine is not to blame."""
+    if isinstance(error, OSError):
+        return "its disk answers and may be read"
+    if is_out_of_memory(error):
+        return "more memory is free"
+    return "the device works" if isinstance(error, torch.AcceleratorError) else None
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first. Temporary folders begin with a dot and are not among them."""
-    return sorted(folder.glob("step-*"))
+    """Whole checkpoints, oldest first. Temporary folders begin with a dot and are not among them.
+
+    Raises OSError where a folder that is there cannot be listed, which `glob` would take for an empty one.
+    """
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if name.startswith("step-"))
+    except FileNotFoundError:
+        return []
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from wavenet.errors import OutOfMemoryError
 from wavenet.model.wavenet import WaveNet
 from wavenet.training.checkpoint import Learner, Progress
 from wavenet.training.likelihood import fast_loss, plain_loss
+from wavenet.training.memory import is_out_of_memory
 from wavenet.training.ranks import Ranks
 from wavenet.training.shares import Loss, add_gradients
 from wavenet.training.windows import Windows
@@ -77,19 +78,13 @@ def _sum_gradients(
                 nats += share * add_gradients(learner.model, part, part_masks, loss, share, threads)
             return float(ranks.sum(torch.tensor(nats, dtype=torch.float64))) / math.log(2)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             progress.micro_batch = _halve(min(size, len(windows.codes)), error)
             tell(
                 f"memory ended with {size} windows at a time; going on with {progress.micro_batch}, as often "
                 "as needed: the steps are the same, and slower"
             )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def _halve(size: int, error: BaseException) -> int:

@@ -80,7 +80,7 @@ def train_model(
     True saves a checkpoint and raises TrainingStoppedError. The network that comes out has the averaged
     weights where an average is kept, and the best ones where held-out audio may stop it; its bits are per
     sample, of all held-out samples that have their context.
-    Raises IncompatibleDataError, IncompatibleCheckpointError or TrainingDivergedError.
+    Raises IncompatibleDataError, IncompatibleCheckpointError, UnreadableError or TrainingDivergedError.
     """
     manifest = read_manifest(shards)
     check_compatible(manifest, config)
@@ -129,15 +129,18 @@ class _Training:
         model.to(self.device)
         optimizer = make_optimizer(model, self.config, transfer.loaded if transfer else ())
         self.learner = Learner(model, optimizer, make_average(model, self.config.ema_decay))
-        self.progress = load_checkpoint(folder / CHECKPOINTS, self.learner)
+        remarks: list[str] = []
+        self.progress = load_checkpoint(folder / CHECKPOINTS, self.learner, ranks, remarks.append)
         self.metrics = MetricsFile(folder / METRICS, self.progress.step) if ranks.leads else NoMetrics()
-        self._begin(read_metrics(folder / METRICS))
+        self._begin(read_metrics(folder / METRICS), remarks)
         self.started = self.saved = time.monotonic()
         self.session_start, self.seconds_before = self.progress.step, self.progress.seconds
 
-    def _begin(self, earlier: list[dict[str, float]]) -> None:
+    def _begin(self, earlier: list[dict[str, float]], remarks: Sequence[str]) -> None:
         for reporter in self.reporters:
             reporter.begin(earlier)
+        for remark in remarks:
+            self._tell(remark)
         if self.transfer and not self.progress.step:
             self._tell(self.transfer.summary())
 

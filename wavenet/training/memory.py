@@ -1,4 +1,5 @@
-"""Memory of this process: what one training step gives back stays for the next one, and how much it was.
+"""Memory of this process: what one training step gives back stays for the next one, how much it was, whether
+it has ended.
 
 Knows nothing of tensors. The invariant: nothing is computed otherwise, only where from memory comes.
 """
@@ -36,6 +37,15 @@ def peak_memory() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return _peak_with_ancestors()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is that memory has ended, this process's or a card's."""
+    import torch  # seconds, which the others here need not wait for
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def _peak_with_ancestors() -> int:

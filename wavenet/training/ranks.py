@@ -1,7 +1,7 @@
-"""Several processes that train one network: who they are, and sums over all of them.
+"""Several processes that train one network: who they are, sums over all of them, and what the first says.
 
 `torchrun` starts them and says who is who in the environment; without it a process is alone. Knows
-nothing of networks. The invariant: what all ranks hold after a sum is the same to the bit.
+nothing of networks. The invariant: what all ranks hold after either is the same to the bit.
 """
 
 import os
@@ -44,6 +44,13 @@ class Ranks:
         flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(summed.view_as(gradient))
+
+    def first_says(self, word: str | None) -> str | None:
+        """The first rank's word, on all of them."""
+        words = [word]
+        if self.world > 1:
+            distributed.broadcast_object_list(words)
+        return words[0]
 
     def any(self, here: bool, device: torch.device) -> bool:
         """Whether it is so on any rank."""

@@ -65,6 +65,31 @@ def test_an_upload_that_is_cut_off_leaves_no_folder(remote, folder, monkeypatch)
     assert remote.folders("store") == []
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_no_folder_is_made_of_two_of_one_name(remote, folder, tmp_path, whole):
+    remote.upload(folder, "work/step-1")
+    if not whole:
+        remote.delete([f"work/step-1/{INVENTORY}", "work/step-1/inner/b.txt"])
+    (folder / "a.bin").write_bytes(b"54321")
+    (folder / "inner" / "b.txt").write_text("other words")
+    remote.upload(folder, "work/step-1")
+    remote.fetch("work/step-1", tmp_path / "fetched")
+    assert (tmp_path / "fetched" / "a.bin").read_bytes() == b"54321"
+    assert (tmp_path / "fetched" / "inner" / "b.txt").read_text() == "other words"
+
+
+def test_of_a_folder_that_is_named_by_its_content_only_what_is_missing_is_uploaded(
+    remote, folder, tmp_path, monkeypatch
+):
+    remote.upload(folder, "store/x", by_content=True)
+    remote.delete([f"store/x/{INVENTORY}", "store/x/inner/b.txt"])
+    put, sent = remote._store.put_file, []
+    monkeypatch.setattr(remote._store, "put_file", lambda file, key: (sent.append(file), put(file, key)))
+    remote.upload(folder, "store/x", by_content=True)
+    assert sent == [str(folder / "inner" / "b.txt")]
+    assert remote.folders("store") == ["x"]
+
+
 def test_a_file_that_was_cut_short_meanwhile_is_not_read(remote, folder, tmp_path):
     remote.upload(folder, "store/x")
     remote.write("store/x/a.bin", b"123")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wavenet.config import ModelConfig
-from wavenet.errors import IncompatibleCheckpointError
+from wavenet.errors import IncompatibleCheckpointError, UnreadableError
 from wavenet.model.wavenet import create_model
 from wavenet.training.checkpoint import (
     KEPT,
@@ -80,3 +80,51 @@ def test_a_checkpoint_of_another_network_is_refused_with_the_remedy(tmp_path):
     wider = CONFIG.model_copy(update={"residual_channels": 8})
     with pytest.raises(IncompatibleCheckpointError, match="delete the folder"):
         load_checkpoint(tmp_path, new_training(wider))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A folder of two checkpoints."""
+    learner = new_training()
+    train_some(learner)
+    for step in (1, 2):
+        save_checkpoint(tmp_path, learner, Progress(step))
+    return tmp_path
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_and_it_is_told(saved):
+    heard = []
+    (saved / "step-00000002" / "model.safetensors").write_bytes(b"torn")
+    assert load_checkpoint(saved, new_training(), tell=heard.append).step == 1
+    assert len(heard) == 1
+    assert f"{saved / 'step-00000002'}: cannot be used (" in heard[0]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json"])
+def test_a_checkpoint_that_the_disk_does_not_give_is_not_taken_for_a_wrong_one(saved, name):
+    for checkpoint in list_checkpoints(saved):
+        (checkpoint / name).unlink()
+        (checkpoint / name).symlink_to(name)  # a loop, which no user may open
+    with pytest.raises(UnreadableError, match=r"step-00000002: .*symbolic links.*nothing is lost: run again"):
+        load_checkpoint(saved, new_training())
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UnreadableError, match="nothing is lost"):
+        load_checkpoint(tmp_path / "loop", new_training())
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), torch.AcceleratorError("launch")]
+)
+def test_a_machine_that_fails_while_a_checkpoint_is_loaded_does_not_blame_the_checkpoint(
+    saved, monkeypatch, error
+):
+    def fail(*_):
+        raise error
+
+    learner = new_training()
+    monkeypatch.setattr(learner.optimizer, "load_state_dict", fail)
+    with pytest.raises(UnreadableError, match="nothing is lost: run again"):
+        load_checkpoint(saved, learner)

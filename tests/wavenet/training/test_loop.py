@@ -246,6 +246,21 @@ def test_reporters_hear_of_every_line_though_training_was_resumed(shard_folder, 
     assert listener.rows == read_metrics(tmp_path / METRICS)
 
 
+def test_a_training_tells_of_the_damaged_checkpoint_that_it_does_not_go_on_from(
+    shard_folder, config, tmp_path
+):
+    class Listener(StopAt):
+        def tell(self, message):
+            heard.append(message)
+
+    with pytest.raises(StoppedError):
+        train_model(shard_folder, tmp_path, config, [StopAt(16)])
+    heard, newest = [], list_checkpoints(tmp_path / CHECKPOINTS)[-1]
+    (newest / "optimizer.safetensors").write_bytes(b"torn")
+    train_model(shard_folder, tmp_path, config, [Listener(10**6)])
+    assert [message for message in heard if message.startswith(f"{newest}: cannot be used")]
+
+
 @pytest.mark.parametrize("when", ["in a report", "amid a step"])
 def test_a_training_stopped_by_ctrl_c_goes_on_exactly(shard_folder, config, tmp_path, monkeypatch, when):
     whole = train_model(shard_folder, tmp_path / "whole", config)

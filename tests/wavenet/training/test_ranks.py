@@ -1,15 +1,19 @@
-"""Two processes give the gradients of one with their batches together."""
+"""Two processes give the gradients of one with their batches together, and go on from one checkpoint."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.wavenet.model.variants import make_variant, make_windows
+from wavenet.errors import TrainingStoppedError
+from wavenet.training import CHECKPOINTS
 from wavenet.training.likelihood import fast_loss
+from wavenet.training.loop import train_model
 from wavenet.training.windows import Windows
 
 WORKER = """
@@ -58,6 +62,46 @@ except Exception as error:
 os._exit(0)  # as a session does
 """
 
+BEHIND = """
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from safetensors.torch import save_file
+from tests.small_training import small_config
+from wavenet.errors import WavebandError
+from wavenet.training import CHECKPOINTS, checkpoint
+from wavenet.training.loop import train_model
+from wavenet.training.ranks import join_ranks
+
+folder = Path(sys.argv[1])
+
+class Waiting:
+    monotonic = time.monotonic
+
+    def sleep(seconds):  # meanwhile it comes
+        shutil.copytree(folder / "0" / CHECKPOINTS, seen / CHECKPOINTS)
+
+with join_ranks() as ranks:
+    seen = folder / str(ranks.rank)
+    train = lambda: train_model(folder / "shards", seen, small_config(), ranks=ranks)
+    if not ranks.leads:
+        checkpoint.time = Waiting
+    trained = train()
+    save_file(trained.model.state_dict(), folder / f"{ranks.rank}.safetensors")
+    checkpoint.WAIT_SECONDS = 0
+    if not ranks.leads:
+        shutil.rmtree(seen, ignore_errors=True)
+    try:
+        train()
+    except WavebandError as error:
+        (folder / "said.txt").write_text(str(error))
+    except RuntimeError:  # the other is gone
+        assert ranks.leads
+os._exit(0)  # as a session does
+"""
+
 
 def start_two(folder: Path, program: str) -> None:
     """Run a program as two processes of torchrun, which is given the folder."""
@@ -72,6 +116,21 @@ def start_two(folder: Path, program: str) -> None:
 def test_who_fails_says_so_before_the_others_fail_for_want_of_it(tmp_path):
     start_two(tmp_path, FAILING)
     assert (tmp_path / "said.txt").read_text().split()[0] == "ValueError"
+
+
+def test_ranks_go_on_from_the_checkpoint_of_the_first_and_say_so_where_it_does_not_come(
+    shard_folder, config, tmp_path
+):
+    """Each has a folder of its own here, as one that sees an older listing seems to have."""
+    asked = iter([False] * 6 + [True])
+    with pytest.raises(TrainingStoppedError):
+        train_model(shard_folder, tmp_path / "0", config, should_stop=lambda: next(asked))
+    (tmp_path / "shards").symlink_to(shard_folder)
+    start_two(tmp_path, BEHIND)
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    said = (tmp_path / "said.txt").read_text()
+    assert f"1/{CHECKPOINTS}/step-00000024: the first rank goes on from it, and rank 1 cannot read it" in said
 
 
 def test_two_gloo_processes_give_the_gradients_of_one_with_the_doubled_batch(tmp_path):
