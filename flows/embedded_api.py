@@ -172,8 +172,16 @@ def _join_the_living(alive: IO, url: str) -> None:
     fcntl.flock(alive, fcntl.LOCK_SH)
 
 
+@contextmanager
+def among_the_living(home: Path) -> Iterator[None]:
+    """Have runs of another server on that database not be taken for dead, for as long as the block lasts."""
+    with (home / ALIVE).open("w") as alive:
+        fcntl.flock(alive, fcntl.LOCK_SH)
+        yield
+
+
 def _mark_crashed(url: str) -> None:
-    """Tell the database of flow runs that were killed: nobody else will."""
+    """Tell the database of flow runs that were killed: nobody else will. A deployment's are its worker's."""
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
     from prefect.client.schemas.objects import StateType
@@ -181,10 +189,14 @@ def _mark_crashed(url: str) -> None:
 
     state = Crashed(message="its process was killed; running it again goes on from there")
     unfinished = {"state": {"type": {"any_": [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]}}}
+    ours = {"deployment_id": {"is_null_": True}}
     with SyncPrefectClient(url) as client:
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished)):
+        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(ours | unfinished)):
             client.set_flow_run_state(run.id, state, force=True)
-        for part in client.read_task_runs(task_run_filter=TaskRunFilter.model_validate(unfinished)):
+        for part in client.read_task_runs(
+            flow_run_filter=FlowRunFilter.model_validate(ours),
+            task_run_filter=TaskRunFilter.model_validate(unfinished),
+        ):
             client.set_task_run_state(part.id, state, force=True)
 
 

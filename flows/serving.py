@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from flows.embedded_api import among_the_living
 from tasks.pool import end_with_starter
 from wavenet.errors import ConfigError
 
@@ -30,8 +31,8 @@ def prefect_server(workspace: Path, port: int) -> Iterator[str]:
     if named := os.environ.get("PREFECT_API_URL"):
         yield named
         return
-    os.environ.setdefault("PREFECT_HOME", str(workspace / "prefect"))
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(workspace / "prefect")))
+    home.mkdir(parents=True, exist_ok=True)
     url = f"http://{HOST}:{port}/api"
     if _answers(url):
         raise ConfigError(
@@ -49,9 +50,10 @@ def prefect_server(workspace: Path, port: int) -> Iterator[str]:
         preexec_fn=partial(end_with_starter, signal.SIGTERM), start_new_session=True,
     )  # fmt: skip
     try:
-        _wait_for(server, url)
-        os.environ["PREFECT_API_URL"] = url
-        yield url
+        with among_the_living(home):
+            _wait_for(server, url)
+            os.environ["PREFECT_API_URL"] = url
+            yield url
     finally:
         server.terminate()
         server.wait()

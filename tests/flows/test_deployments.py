@@ -1,5 +1,6 @@
 """The deployments as people use them: a real server, worker and command line, each a process, on loopback."""
 
+import fcntl
 import json
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from flows.deployments import FLOWS
+from flows.embedded_api import ALIVE
 from tests.browser import browser, needs_browser
 from tests.conftest import TINY, write_songs
 from tests.loopback import answers, free_port, wait_for
@@ -231,6 +233,8 @@ def test_waveband_deploy_serves_them_without_a_pool_and_starts_a_server_of_its_o
         found = wait_for(find)
         assert {one["name"] for one in found} == {flow.name for flow in FLOWS}
         assert all(one["parameters"]["workspace"] == str(tmp_path / "workspace") for one in found)
+        with (tmp_path / "workspace" / "prefect" / ALIVE).open() as alive, pytest.raises(BlockingIOError):
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or its runs would be taken for dead
     finally:
         served.send_signal(2)
         _, errors = served.communicate(timeout=60)

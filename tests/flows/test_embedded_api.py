@@ -10,7 +10,7 @@ import urllib.request
 import psutil
 import pytest
 
-from flows.embedded_api import EmbeddedApiError, embedded_api
+from flows.embedded_api import EmbeddedApiError, among_the_living, embedded_api
 
 OWNER = """
 import sys, time
@@ -101,9 +101,13 @@ def own_database():
 @pytest.mark.usefixtures("own_database")
 def test_runs_that_were_killed_are_told_as_crashed_by_the_next_one_unless_another_is_alive(home):
     with embedded_api(home) as wait:
-        left = begin_flow_run(wait())
+        url = wait()
+        left, deployed = begin_flow_run(url), begin_deployed_run(url)
+    with among_the_living(home), embedded_api(home) as wait:
+        assert state_of(wait(), left).name == "Running"
     with embedded_api(home) as wait:
         url = wait()
+        assert state_of(url, deployed).name == "Running"  # a worker may be at it
         assert state_of(url, left).name == "Crashed"
         assert "killed" in state_of(url, left).message
         alive = begin_flow_run(url)
@@ -119,6 +123,17 @@ def begin_flow_run(url):
 
     with SyncPrefectClient(url) as client:
         return client.create_flow_run(flow(lambda: None, name="band"), state=Running()).id
+
+
+def begin_deployed_run(url):
+    """The same of a deployment."""
+    from prefect import flow
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.states import Running
+
+    with SyncPrefectClient(url) as client:
+        deployment = client.create_deployment(client.create_flow(flow(lambda: None, name="band")), "band")
+        return client.create_flow_run_from_deployment(deployment, state=Running()).id
 
 
 def state_of(url, run):
