@@ -49,10 +49,11 @@ from tasks.tracking.words import (
     run_tags,
     stem_tags,
 )
-from tasks.workspace import Workspace, safe_name
+from tasks.workspace import Workspace
 from wavenet.config import StemConfig, TrackingConfig
 from wavenet.data.shards.format import Manifest, read_manifest
 from wavenet.evaluation.take_scores import SCORES, flat_metrics, read_scores
+from wavenet.files import digest_bytes
 from wavenet.model import CARD, WEIGHTS
 from wavenet.training.metrics import METRICS, STEP, read_metrics
 
@@ -125,7 +126,7 @@ class PipelineTracker:
         tags: more than its own, as `prefect_tags`. Returns where its training tells metrics.
         """
         manifest = read_manifest(place.path(shards.folder))
-        outbox = Outbox(self.folder, f"{len(self.stems):02d}-{safe_name(stem)}")
+        outbox = Outbox(self.folder, self.workspace.name_of(digest_bytes(stem.encode()), stem))
         opened = _Stem(outbox, stem_tags(stem, tags or {}), manifest)
         self.stems[stem] = opened
         begin = Begin(

@@ -5,7 +5,9 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -84,6 +86,38 @@ def test_a_stem_links_to_prefect(band, client):
     assert child.data.tags["prefect.flow_run_id"] == "f-1"
     assert child.data.tags["prefect.task_run_url"].endswith("/t-1")
     assert "[task run in Prefect](http://127.0.0.1:4200" in child.data.tags["mlflow.note.content"]
+
+
+class StoredAtOnce(dict):
+    """Stores what two threads bring when both have come."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = threading.Barrier(2)
+
+    def __setitem__(self, key, value):
+        self.both.wait(10)
+        super().__setitem__(key, value)
+
+
+def test_two_stems_that_start_at_once_are_two_runs_whatever_letters_name_them(band, client):
+    config = load_config([])
+    with band.tracked() as tracker, ThreadPoolExecutor() as pool:
+        tracker.stems = StoredAtOnce()
+        begun = [
+            pool.submit(tracker.start_stem, band.place, stem, config.for_stem(stem), band.shards)
+            for stem in ("ドラム", "ベース")
+        ]
+        labels = {one.result().label for one in begun}
+    _, children = runs_of(client)
+    assert len(labels) == 2
+    assert {child.data.tags["stem"] for child in children} == {"ドラム", "ベース"}
+
+
+def test_the_outbox_of_a_stem_is_called_by_its_name(band):
+    with band.tracked() as tracker:
+        tracked = tracker.start_stem(band.place, "drums", load_config([]).for_stem("drums"), band.shards)
+    assert tracked.label.startswith("drums-")
 
 
 def test_long_params_and_lists_and_many_of_them_break_nothing(band, client):
