@@ -69,14 +69,16 @@ class Outbox:
             stream.write(b"\n" + lines if torn else lines)
 
     def unsent(self) -> Iterator[tuple[Entry, int]]:
-        """What was not told yet, each entry with the position behind it; what is no entry is passed over."""
+        """What was not told yet, each entry with the position behind it; what is no entry is passed over,
+        and what is added meanwhile is left out."""
         position = self.sent.position
         with self.path.open("rb") as stream:
+            end = stream.seek(0, os.SEEK_END)
             stream.seek(position)
             for line in stream:
-                if not line.endswith(b"\n"):
-                    return
                 position += len(line)
+                if position > end or not line.endswith(b"\n"):
+                    return
                 try:
                     yield ENTRY.validate_json(line), position
                 except ValidationError:

@@ -14,9 +14,10 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.tracking import EXPERIMENT, metrics_mirror, prefect_tags, sync_outboxes
-from tasks.tracking.entries import Metrics, Params, Text
+from tasks.tracking.entries import Data, Metrics, Params, Text
 from tasks.tracking.outbox import OUTBOX, Outbox, folders_of, new_outboxes
 from tasks.tracking.system import SystemSampler
+from tasks.tracking.telling import tell
 from tests.mlflow_server import MlflowServer
 from tests.small_training import shard_folder
 from tests.tracked_runs import band, client, place
@@ -276,6 +277,65 @@ def test_what_mlflow_refuses_holds_up_nothing(band, client):
         )
     (parent,), _ = runs_of(client)
     assert "x.txt" in {item.path for item in client.list_artifacts(parent.info.run_id)}
+
+
+def test_artifacts_that_cannot_be_stored_hold_up_nothing_and_are_told_once_they_can(band, client):
+    closed = band.place.root / "mlflow-artifacts"
+    closed.write_text("a file, where MLflow wants a folder")
+    with pytest.warns(UserWarning, match="cannot be told"):
+        band.run(stems=["drums", "bass"])
+    (parent,), children = runs_of(client)
+    assert [steps_of(client, child) for child in children] == [[1, 2, 3], [1, 2, 3]]
+    assert all("final/best_simple_bits" in child.data.metrics for child in children)
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    with pytest.warns(UserWarning, match="cannot be told"):
+        assert not sync_outboxes(band.place, print)
+    closed.unlink()
+    assert sync_outboxes(band.place, print)
+    for child in children:
+        assert "take/take.wav" in {item.path for item in client.list_artifacts(child.info.run_id, "take")}
+        assert client.search_model_versions(f"run_id = '{child.info.run_id}'")
+    assert folders_of(band.place) == []
+
+
+def test_a_run_that_cannot_be_told_holds_up_no_other(band, client, monkeypatch):
+    def fail_for_bass(client, workspace, run_id, entries):
+        if isinstance(entries[0], Data) and client.get_run(run_id).data.tags["stem"] == "bass":
+            raise RuntimeError("no room in the database")
+        tell(client, workspace, run_id, entries)
+
+    monkeypatch.setattr("tasks.tracking.delivery.tell", fail_for_bass)
+    with pytest.warns(UserWarning, match="no room"):
+        band.run(stems=["bass", "drums"])
+    (parent,), children = runs_of(client)
+    told = {child.data.tags["stem"]: (child.info.status, steps_of(client, child)) for child in children}
+    assert told == {"bass": ("RUNNING", []), "drums": ("FINISHED", [1, 2, 3])}
+    assert parent.info.status == "FINISHED"
+    monkeypatch.undo()
+    assert sync_outboxes(band.place)
+    assert steps_of(client, children[0]) == steps_of(client, children[1]) == [1, 2, 3]
+
+
+def test_an_mlflow_that_is_away_is_asked_once_and_not_by_every_run(band, server, monkeypatch):
+    config = load_config([])
+    asked = []
+
+    def count(*told):
+        asked.append(told)
+        tell(*told)
+
+    with band.tracked() as tracker:
+        for stem in ("drums", "bass"):
+            tracker.start_stem(band.place, stem, config.for_stem(stem), band.shards)
+        server.kill()
+        for outbox in (tracker.parent, *(one.outbox for one in tracker.stems.values())):
+            outbox.add(Params(values={"more": "1"}))
+        monkeypatch.setattr("tasks.tracking.delivery.tell", count)
+        with pytest.warns(UserWarning, match="cannot be told"):
+            tracker.delivery.deliver(force=True)
+        assert len(asked) == 1
+        server.start()
+    assert folders_of(band.place) == []
 
 
 def begin_and_die(band):
