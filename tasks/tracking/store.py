@@ -6,6 +6,7 @@ none is made by who only wants to read.
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def make_database(uri: str) -> None:
 
 def find_or_make_experiment(workspace: Workspace, uri: str, client: Any) -> str:
     """The experiment's id. In a workspace that was moved it is a new one: MLflow keeps an experiment's
-    artifacts under the absolute path it was made with."""
+    artifacts under the absolute path it was made with. So it is where somebody has deleted it."""
     if not uri.startswith(SQLITE):
         return _find_or_create(client, EXPERIMENT, None)
     place = (workspace.root / "mlflow-artifacts").as_uri()
@@ -94,6 +95,8 @@ def unreachable(asked: str, uri: str, error: Exception) -> ConfigError:
 
 def _find_or_create(client: Any, name: str, artifact_location: str | None) -> str:
     found = client.get_experiment_by_name(name)
+    if found and found.lifecycle_stage == "deleted":  # whose name MLflow gives to no other
+        return _find_or_create_beside(client, name, artifact_location)
     if found:
         return found.experiment_id
     tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view for training runs
@@ -103,3 +106,17 @@ def _find_or_create(client: Any, name: str, artifact_location: str | None) -> st
         if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
             raise
         return client.get_experiment_by_name(name).experiment_id  # another machine was faster
+
+
+def _find_or_create_beside(client: Any, deleted: str, artifact_location: str | None) -> str:
+    """What takes the place of a deleted experiment: restoring it would bring back the runs that somebody
+    wanted to be rid of. Says so when it is made."""
+    name = f"{EXPERIMENT} {digest_json(deleted)[:6]}"
+    if client.get_experiment_by_name(name) is None:
+        print(
+            f"MLflow: the experiment {deleted} was deleted there; runs are now in {name}, and in {deleted} "
+            "again once that is restored",
+            file=sys.stderr,
+            flush=True,
+        )
+    return _find_or_create(client, name, artifact_location)

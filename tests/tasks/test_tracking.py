@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
-from tasks.tracking import EXPERIMENT, metrics_mirror, prefect_tags, sync_outboxes
+from tasks.tracking import EXPERIMENT, metrics_mirror, prefect_tags, read_runs, sync_outboxes
 from tasks.tracking.entries import Data, Metrics, Params, Text
 from tasks.tracking.outbox import OUTBOX, Outbox, folders_of, new_outboxes
 from tasks.tracking.system import SystemSampler
@@ -335,6 +335,18 @@ def test_an_mlflow_that_is_away_is_asked_once_and_not_by_every_run(band, server,
             tracker.delivery.deliver(force=True)
         assert len(asked) == 1
         server.start()
+    assert folders_of(band.place) == []
+
+
+def test_after_an_experiment_was_deleted_runs_are_in_one_beside_it_which_is_said_once(band, client, capsys):
+    files = (band.place.root / "mlflow-artifacts").as_uri()
+    client.delete_experiment(client.create_experiment(EXPERIMENT, files))
+    first, second = band.run(), band.run(seed=2)
+    places = {client.get_run(one.run_id()).info.experiment_id for one in (first, second)}
+    (beside,) = [client.get_experiment(place) for place in places]
+    assert beside.name.startswith(f"{EXPERIMENT} ")
+    assert capsys.readouterr().err.count("was deleted") == 1
+    assert len(read_runs(band.place)) == 2
     assert folders_of(band.place) == []
 
 
