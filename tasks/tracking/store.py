@@ -64,6 +64,8 @@ def make_database(uri: str) -> None:
     if path.exists():
         return
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    for suffix in ("", "-wal", "-shm", "-journal"):  # of a process of that number that was killed
+        Path(f"{temporary}{suffix}").unlink(missing_ok=True)
     open_client(f"{SQLITE}{temporary}").search_experiments()
     temporary.replace(path)
 

@@ -4,10 +4,12 @@ import itertools
 import json
 import multiprocessing
 import os
+import sqlite3
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +18,10 @@ from mlflow import MlflowClient
 from tasks.tracking import EXPERIMENT, metrics_mirror, prefect_tags, read_runs, sync_outboxes
 from tasks.tracking.entries import Data, Metrics, Params, Text
 from tasks.tracking.outbox import OUTBOX, Outbox, folders_of, new_outboxes
+from tasks.tracking.store import make_database
 from tasks.tracking.system import SystemSampler
 from tasks.tracking.telling import tell
+from tests.databases import MLFLOW, copy_database
 from tests.mlflow_server import MlflowServer
 from tests.small_training import shard_folder
 from tests.tracked_runs import band, client, place
@@ -348,6 +352,20 @@ def test_after_an_experiment_was_deleted_runs_are_in_one_beside_it_which_is_said
     assert capsys.readouterr().err.count("was deleted") == 1
     assert len(read_runs(band.place)) == 2
     assert folders_of(band.place) == []
+
+
+def test_a_database_is_made_anew_where_a_process_of_the_same_number_was_killed_making_it(
+    tmp_path, mlflow_database
+):
+    half = tmp_path / f".{MLFLOW}-{os.getpid()}"
+    copy_database(mlflow_database, half)
+    with closing(sqlite3.connect(half)) as opened, opened:
+        opened.execute("DELETE FROM alembic_version")
+    half.with_name(f"{half.name}-journal").write_bytes(b"of another")
+    make_database(f"sqlite:///{tmp_path / MLFLOW}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / MLFLOW}")
+    assert client.get_experiment_by_name("Default")
+    assert [path.name for path in tmp_path.iterdir()] == [str(MLFLOW)]
 
 
 def begin_and_die(band):
