@@ -28,6 +28,7 @@ from tasks.tracking.store import find_or_make_experiment, open_client, tracking_
 from tasks.tracking.telling import tell
 from tasks.tracking.words import ID_TAG
 from tasks.workspace import Workspace
+from wavenet.data.stores import public_address, public_text
 
 ENTRIES_AT_ONCE = 100
 ALL = ""
@@ -84,8 +85,10 @@ class Delivery:
     def _warn(self, error: Exception) -> None:
         if not isinstance(error, FileNotFoundError):  # another has told it all meanwhile
             warnings.warn(
-                f"MLflow at {self.uri} cannot be told ({error}); the run goes on, and what is missing "
-                "there is sent as soon as it can be, by the next run or by `waveband runs --sync`",
+                public_text(
+                    f"MLflow at {self.uri} cannot be told ({error}); the run goes on, and what is missing "
+                    "there is sent as soon as it can be, by the next run or by `waveband runs --sync`"
+                ),
                 stacklevel=5,
             )
 
@@ -138,7 +141,9 @@ class Delivery:
         except Exception as error:
             if is_refused(error):
                 warnings.warn(
-                    f"MLflow: a run's {entries[0].kind} is not taken ({error}); the run goes on without",
+                    public_text(
+                        f"MLflow: a run's {entries[0].kind} is not taken ({error}); the run goes on without"
+                    ),
                     stacklevel=5,
                 )
                 return None
@@ -185,5 +190,7 @@ def sync_outboxes(workspace: Workspace, tell_of: Callable[[str], None] | None = 
             warnings.warn(f"{folder}: cannot be read ({error}); delete it", stacklevel=2)
             continue
         if tell_of:
-            tell_of(f"{folder.name}: {'all is told' if told[-1] else 'waits'} ({delivery.uri})")
+            tell_of(
+                f"{folder.name}: {'all is told' if told[-1] else 'waits'} ({public_address(delivery.uri)})"
+            )
     return all(told)

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ValidationError
 
 from tasks.tracking.entries import ENTRY, End, Entry
 from tasks.workspace import Workspace
-from wavenet.files import read_json, write_json
+from wavenet.data.stores import public_address
+from wavenet.files import PRIVATE, PUBLIC, read_json, write_json
 
 OUTBOX, PARENT = "mlflow-outbox", "parent"
 STORE, ALIVE = "store.json", "alive"
@@ -129,7 +130,8 @@ def new_outboxes(workspace: Workspace, run: str, named: str | None) -> Iterator[
     folder = workspace.root / OUTBOX / run
     folder.mkdir(parents=True)
     with claim(folder / ALIVE, wait=True):
-        write_json(folder / STORE, {"uri": named})  # from now on others see it
+        private = named is not None and public_address(named) != named  # it holds a password
+        write_json(folder / STORE, {"uri": named}, PRIVATE if private else PUBLIC)  # now others see it
         yield folder
 
 

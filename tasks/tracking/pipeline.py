@@ -52,6 +52,7 @@ from tasks.tracking.words import (
 from tasks.workspace import Workspace
 from wavenet.config import StemConfig, TrackingConfig
 from wavenet.data.shards.format import Manifest, read_manifest
+from wavenet.data.stores import public_address, public_text
 from wavenet.evaluation.take_scores import SCORES, flat_metrics, read_scores
 from wavenet.files import digest_bytes
 from wavenet.model import CARD, WEIGHTS
@@ -70,8 +71,8 @@ def _never_fatal(method: Callable) -> Callable:
             return method(*args, **kwargs)
         except Exception as error:
             warnings.warn(
-                f"MLflow: {method.__name__} failed ({error}); the run goes on, its metrics are in the "
-                "workspace",
+                f"MLflow: {method.__name__} failed ({public_text(str(error))}); the run goes on, its metrics "
+                "are in the workspace",
                 stacklevel=2,
             )
             return None
@@ -206,7 +207,8 @@ class PipelineTracker:
         run_id = self.run_id(stem)
         if not run_id or not is_server(self.delivery.uri):
             return None
-        return f"{self.delivery.uri.rstrip('/')}/#/experiments/{self.delivery.experiment}/runs/{run_id}"
+        server = public_address(self.delivery.uri).rstrip("/")
+        return f"{server}/#/experiments/{self.delivery.experiment}/runs/{run_id}"
 
     @_never_fatal
     def finish(self, status: Status) -> None:

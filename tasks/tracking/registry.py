@@ -15,6 +15,7 @@ from tasks.tracking.promotion import Verdict, Version, choose_champion
 from tasks.tracking.store import is_there, open_client, tracking_uri, unreachable
 from tasks.tracking.words import VERSION_TAG, plain_key
 from tasks.workspace import Workspace
+from wavenet.data.stores import public_address
 from wavenet.errors import ConfigError
 
 PREFIX, CHAMPION = "waveband-", "champion"
@@ -117,9 +118,10 @@ def promote_stems(workspace: Workspace, stems: Sequence[str], force: bool = Fals
     Raises ConfigError where MLflow cannot be reached, or knows no model of a stem.
     """
     uri = tracking_uri(workspace)
+    where = public_address(uri)
     asked = f"promote {' '.join(stems)}".strip()
     if not is_there(uri):
-        raise ConfigError(f"{asked}: there are no models yet in MLflow at {uri}; `waveband run` makes them")
+        raise ConfigError(f"{asked}: there are no models yet in MLflow at {where}; `waveband run` makes them")
     try:
         client = open_client(uri)
         known = registered_stems(client)
@@ -127,7 +129,7 @@ def promote_stems(workspace: Workspace, stems: Sequence[str], force: bool = Fals
         raise unreachable(asked, uri, error) from error
     if missing := sorted(set(stems) - set(known)):
         raise ConfigError(
-            f"{asked}: no model of {', '.join(missing)} is registered in MLflow at {uri}; there are: "
+            f"{asked}: no model of {', '.join(missing)} is registered in MLflow at {where}; there are: "
             f"{', '.join(sorted(known)) or 'none'}"
         )
     return [StemVerdict(stem, _promote(client, known[stem], force)) for stem in stems or sorted(known)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.workspace import Workspace
+from wavenet.data.stores import public_address, public_text
 from wavenet.errors import ConfigError
 from wavenet.files import digest_json
 
@@ -36,8 +37,8 @@ def tracking_uri(workspace: Workspace) -> str:
 
 
 def ui_command(workspace: Workspace) -> str:
-    """What to type to look at the runs; of a server its address."""
-    uri = tracking_uri(workspace)
+    """What to type to look at the runs; of a server its address. Without a password, if there is one."""
+    uri = public_address(tracking_uri(workspace))
     return uri if is_server(uri) else f"{NO_TELEMETRY} mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
@@ -92,7 +93,8 @@ def find_experiments(client: Any) -> list[str]:
 
 def unreachable(asked: str, uri: str, error: Exception) -> ConfigError:
     """That what was asked for needs an MLflow which does not answer."""
-    return ConfigError(f"{asked}: MLflow at {uri} cannot be reached ({error}); check MLFLOW_TRACKING_URI")
+    told = public_text(f"MLflow at {uri} cannot be reached ({error})")
+    return ConfigError(f"{asked}: {told}; check MLFLOW_TRACKING_URI")
 
 
 def _find_or_create(client: Any, name: str, artifact_location: str | None) -> str:

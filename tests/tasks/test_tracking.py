@@ -15,17 +15,29 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
-from tasks.tracking import EXPERIMENT, metrics_mirror, prefect_tags, read_runs, sync_outboxes
+from tasks.tracking import (
+    EXPERIMENT,
+    download_weights,
+    find_page,
+    metrics_mirror,
+    prefect_tags,
+    promote_stems,
+    read_runs,
+    sync_outboxes,
+    ui_command,
+)
 from tasks.tracking.entries import Data, Metrics, Params, Text
-from tasks.tracking.outbox import OUTBOX, Outbox, folders_of, new_outboxes
+from tasks.tracking.outbox import OUTBOX, STORE, Outbox, folders_of, new_outboxes, store_of
 from tasks.tracking.store import make_database
 from tasks.tracking.system import SystemSampler
 from tasks.tracking.telling import tell
 from tests.databases import MLFLOW, copy_database
+from tests.loopback import free_port
 from tests.mlflow_server import MlflowServer
 from tests.small_training import shard_folder
 from tests.tracked_runs import band, client, place
 from wavenet.config import load_config
+from wavenet.errors import ConfigError
 
 __all__ = ["band", "client", "place", "shard_folder"]
 CURVE = "train/bits_per_sample"
@@ -366,6 +378,35 @@ def test_a_database_is_made_anew_where_a_process_of_the_same_number_was_killed_m
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / MLFLOW}")
     assert client.get_experiment_by_name("Default")
     assert [path.name for path in tmp_path.iterdir()] == [str(MLFLOW)]
+
+
+def test_no_message_tells_the_password_of_a_server(band, monkeypatch, tmp_path, recwarn):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    told = [ui_command(band.place)]
+    band.run()
+    sync_outboxes(band.place, told.append)
+    find_page(band.place, "run")
+    for ask in (
+        lambda: promote_stems(band.place, ["drums"]),
+        lambda: read_runs(band.place),
+        lambda: download_weights(band.place, "models:/waveband-drums/1", tmp_path),
+    ):
+        with pytest.raises(ConfigError, match="cannot be reached") as refused:
+            ask()
+        told.append(str(refused.value))
+    told += [text for one in recwarn if "MLflow" in (text := str(one.message))]
+    assert len(told) >= 7
+    assert all("127.0.0.1" in text and "secret" not in text for text in told)
+
+
+def test_an_mlflow_that_is_named_with_a_password_is_kept_for_its_owner_alone(place):
+    modes = {}
+    for named in ("https://me:secret@host", "https://host", None):
+        with new_outboxes(place, f"run-{len(modes)}", named) as folder:
+            modes[named] = (folder / STORE).stat().st_mode & 0o777
+            assert store_of(folder) == named
+    assert list(modes.values()) == [0o600, 0o644, 0o644]
 
 
 def begin_and_die(band):
