@@ -41,8 +41,6 @@ def registered_name(stem: str) -> str:
 
 def register_model(client: Any, run_id: str, folder: Path, model: Model) -> None:
     """Make a run's model a version of its stem's, if it is none yet, and link the run to it."""
-    from mlflow.entities import LoggedModelOutput
-
     name = registered_name(model.stem)
     known = next((one for one in _versions(client, name) if one.tags.get(DIGEST) == model.digest), None)
     if known is None:
@@ -61,8 +59,17 @@ def register_model(client: Any, run_id: str, folder: Path, model: Model) -> None
         model_id = known.tags.get(LOGGED)
     client.set_tag(run_id, VERSION_TAG, f"{name}/{known.version}")
     if model_id:
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        _link(client, run_id, model_id)
     _crown_by_itself(client, name, model.promote)
+
+
+def _link(client: Any, run_id: str, model_id: str) -> None:
+    """Make a model an output of a run; MLflow fails where it is one already."""
+    from mlflow.entities import LoggedModelOutput
+
+    outputs = client.get_run(run_id).outputs
+    if not outputs or all(one.model_id != model_id for one in outputs.model_outputs):
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
 
 def _log_model(client: Any, run_id: str, folder: Path, model: Model) -> str:
