@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.tracking.entries import ENTRY, End, Entry
+from tasks.tracking.entries import ENTRY, End, Entry, Metrics
 from tasks.workspace import Workspace
 from wavenet.data.stores import public_address
 from wavenet.files import PRIVATE, PUBLIC, read_json, write_json
@@ -72,7 +72,9 @@ class Outbox:
     def unsent(self) -> Iterator[tuple[Entry, int]]:
         """What was not told yet, each entry with the position behind it; what is no entry is passed over,
         and what is added meanwhile is left out."""
-        position = self.sent.position
+        return self._entries(self.sent.position)
+
+    def _entries(self, position: int) -> Iterator[tuple[Entry, int]]:
         with self.path.open("rb") as stream:
             end = stream.seek(0, os.SEEK_END)
             stream.seek(position)
@@ -89,6 +91,11 @@ class Outbox:
     def has_end(self) -> bool:
         """Whether the run's end was added."""
         return self.sent.ended or any(isinstance(entry, End) for entry, _ in self.unsent())
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether any metrics were added, told or not."""
+        return any(isinstance(entry, Metrics) for entry, _ in self._entries(0))
 
     @property
     def is_empty(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tasks.tracking.entries import Tags
 from tasks.tracking.mirror import TrackedStem, add_quietly
-from tasks.tracking.outbox import OUTBOX, Outbox
+from tasks.tracking.outbox import Outbox
 from tasks.tracking.store import is_server, open_client, tracking_uri, ui_command
 from tasks.workspace import Workspace
 from wavenet.data.stores import public_address, public_text
@@ -53,4 +53,4 @@ def tag_run(workspace: Workspace, tracked: TrackedStem, tags: Mapping[str, str])
 
 
 def _outbox(workspace: Workspace, tracked: TrackedStem) -> Outbox:
-    return Outbox(workspace.root / OUTBOX / tracked.run, tracked.label)
+    return Outbox(tracked.folder(workspace), tracked.label)

@@ -152,16 +152,17 @@ class PipelineTracker:
     def log_training(
         self, place: Workspace, stem: str, model: ModelRecord, baselines: BaselinesRecord, reused: bool
     ) -> None:
-        """Figures, loss curve and weights of a stem; a reused training's metrics are told again."""
+        """Figures, loss curve and weights of a stem; the curve only where its training has told none here:
+        it was reused, or was elsewhere."""
         one = self.stems[stem]
         self.bits[stem] = (model.heldout_bits, baselines.bits.best[1])
         note = describe_stem(model, baselines, reused, one.tags)
         tags = {REUSED_TAG: str(reused).lower(), MODEL_TAG: model.digest, NOTE: note}
-        curves = list(metrics_of(read_metrics(place.path(model.folder) / METRICS), STEP)) if reused else []
+        rows = [] if one.outbox.has_metrics else read_metrics(place.path(model.folder) / METRICS)
         final = figures({f"final/{name}": value for name, value in final_figures(model, baselines).items()})
         pictures = Files(path=model.folder, to="model", less=[WEIGHTS, CARD])
         registered = model_of(one.manifest, model, self.settings.promote)
-        self._tell(one.outbox, Tags(values=tags), *curves, final, pictures, registered)
+        self._tell(one.outbox, Tags(values=tags), *metrics_of(rows, STEP), final, pictures, registered)
 
     @_never_fatal
     def log_take(self, place: Workspace, stem: str, take: TakeRecord) -> None:

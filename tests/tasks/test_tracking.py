@@ -273,6 +273,29 @@ def test_an_mlflow_that_was_away_all_along_is_told_the_whole_run_later(band, ser
     assert folders_of(band.place) == []
 
 
+def test_the_curve_of_a_training_on_a_machine_that_sees_no_outbox_comes_with_its_model(
+    band, client, tmp_path
+):
+    elsewhere = type(band.place)(root=tmp_path / "elsewhere")
+    with band.tracked() as tracker:
+        tracked = tracker.start_stem(band.place, "drums", load_config([]).for_stem("drums"), band.shards)
+        with metrics_mirror(elsewhere, tracked) as mirror:
+            mirror.report({"step": 1, CURVE: 5.9})
+        model = band.model(1, 3.0)
+        for _ in range(2):
+            tracker.log_training(band.place, "drums", model, band.beside, reused=False)
+    _, (child,) = runs_of(client)
+    assert steps_of(client, child) == [1, 2, 3]
+    assert child.data.metrics["final/heldout_bits_per_sample"] == 3.0
+
+
+def test_the_curve_that_a_training_has_told_is_not_told_again_by_its_model(band, client):
+    band.run()
+    band.run(seed=2, reused=True)
+    _, children = runs_of(client)
+    assert [steps_of(client, child) for child in children] == [[1, 2, 3], [1, 2, 3]]
+
+
 def test_what_is_told_twice_is_there_once(band, client):
     config = load_config([]).for_stem("drums")
     with band.tracked() as tracker:
