@@ -73,7 +73,8 @@ def _link(client: Any, run_id: str, model_id: str) -> None:
 
 
 def _log_model(client: Any, run_id: str, folder: Path, model: Model) -> str:
-    """Log the weights and their card; the id. A logged model that was not finished is left as failed."""
+    """Log the weights and their card; the id. A logged model that was not finished is deleted: it is tried
+    again, as another."""
     _make_name(client, registered_name(model.stem), model.stem)
     made = client.create_logged_model(
         client.get_run(run_id).info.experiment_id,
@@ -87,7 +88,7 @@ def _log_model(client: Any, run_id: str, folder: Path, model: Model) -> str:
         for file in model.files:
             client.log_model_artifact(made.model_id, str(folder / file))
     except Exception:
-        client.finalize_logged_model(made.model_id, "FAILED")
+        client.delete_logged_model(made.model_id)
         raise
     client.finalize_logged_model(made.model_id, "READY")
     return made.model_id

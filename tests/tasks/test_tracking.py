@@ -334,6 +334,7 @@ def test_artifacts_that_cannot_be_stored_hold_up_nothing_and_are_told_once_they_
     for child in children:
         assert "take/take.wav" in {item.path for item in client.list_artifacts(child.info.run_id, "take")}
         assert client.search_model_versions(f"run_id = '{child.info.run_id}'")
+    assert [model.status for model in client.search_logged_models(["1"])] == ["READY", "READY"]
     assert folders_of(band.place) == []
 
 
