@@ -15,9 +15,10 @@ from tasks.workspace import Workspace
 def link_runs(workspace: Workspace, stem: str, tracked: TrackedStem | None) -> None:
     """Show a stem's MLflow run in the Prefect run that this is called in, and name that one there.
 
-    The page is looked for by the thread that shows things: nobody waits for MLflow.
+    The page is looked for by the thread that shows things: nobody waits for MLflow. Nothing is linked where
+    the training sees no outbox, which would never know the run; the flow links it then.
     """
-    if tracked is not None and (tags := own_tags()):
+    if tracked is not None and tracked.folder(workspace).exists() and (tags := own_tags()):
         tag_run(workspace, tracked, tags)
         shown = run_artifact("markdown", artifact_key("mlflow", stem))
         shown.show(partial(_link, workspace, stem, tracked), soon=True)

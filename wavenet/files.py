@@ -17,6 +17,8 @@ from typing import Any
 from blake3 import blake3
 
 READ_BYTES = 1 << 20
+PUBLIC, PRIVATE = 0o644, 0o600
+"""Who may read a file, as `chmod` takes it: everybody, or its owner alone."""
 DIGEST_LENGTH = 32
 """Hexadecimal characters kept of a BLAKE3: 128 bits, and short enough for MLflow's digest field."""
 
@@ -59,16 +61,17 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, whole or not at all."""
+def write_json(path: Path, value: Any, mode: int = PUBLIC) -> None:
+    """Write a value as indented JSON, whole or not at all. mode: PUBLIC or PRIVATE."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_text(path, text + "\n", mode=mode)
 
 
-def write_text(path: Path, text: str, flush: bool = True) -> None:
+def write_text(path: Path, text: str, flush: bool = True, mode: int = PUBLIC) -> None:
     """Write a text file, whole or not at all.
 
     flush: onto the disk at once; not needed in a folder that `publish_folder` flushes as a whole.
+    mode: PUBLIC or PRIVATE.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:32]}-", dir=path.parent)
@@ -78,7 +81,7 @@ def write_text(path: Path, text: str, flush: bool = True) -> None:
             stream.flush()
             if flush:
                 os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

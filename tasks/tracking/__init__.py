@@ -10,6 +10,7 @@ is asked of it, an error says that it cannot be reached.
     entries.py   what a run can be told
     outbox.py    what is still to be told, on disk
     delivery.py  from outboxes to MLflow; telling.py, one entry of them
+    failures.py  what a failure means, and when to try again
     facts.py     what of records is told; pure
     pages.py     where a run is seen
     mirror.py    a training's metrics and the machine's, while it goes on (system.py)

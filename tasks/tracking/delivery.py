@@ -1,22 +1,20 @@
 """From outboxes to MLflow: entry by entry, each marked once it has arrived.
 
 Knows nothing of what the entries are about. The invariants: what MLflow refuses for good is passed over with
-a warning; what does not arrive waits and is tried again, each time later; nothing is raised.
+a warning; what does not arrive waits and is tried again, each time later, and holds up its own run alone,
+which artifacts do not; nothing is raised.
 """
 
-import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tasks.tracking.entries import (
-    Begin,
-    End,
-    Entry,
-    Metrics,
-)
+from tasks.tracking.entries import ARTIFACTS, Begin, End, Entry, Metrics
+from tasks.tracking.failures import Patience, is_away, is_refused
 from tasks.tracking.outbox import (
     Outbox,
     Sent,
@@ -30,11 +28,11 @@ from tasks.tracking.store import find_or_make_experiment, open_client, tracking_
 from tasks.tracking.telling import tell
 from tasks.tracking.words import ID_TAG
 from tasks.workspace import Workspace
+from wavenet.data.stores import public_address, public_text
 
-FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
 ENTRIES_AT_ONCE = 100
-REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
-"""MLflow's codes of what will never be taken, however often it is tried."""
+ALL = ""
+"""Whose patience it is where MLflow is away; no outbox is called so."""
 Piece = tuple[list[Entry], int]
 """Entries that are told in one go, and the position behind them."""
 
@@ -49,7 +47,7 @@ class Delivery:
     def __init__(self, workspace: Workspace, folder: Path) -> None:
         self.workspace, self.folder = workspace, folder
         self.uri = uri_of(workspace, store_of(folder))
-        self.wait, self.next_try = FIRST_WAIT, 0.0
+        self.patience: defaultdict[str, Patience] = defaultdict(Patience)
         self.run_ids: dict[str, str] = {}
 
     @cached_property
@@ -61,44 +59,57 @@ class Delivery:
         return find_or_make_experiment(self.workspace, self.uri, self.client)
 
     def deliver(self, force: bool = False) -> bool:
-        """Tell what waits. force: also where MLflow did not answer a moment ago. Returns whether all is
-        told."""
-        if not force and time.monotonic() < self.next_try:
-            return False
-        try:
-            told = [self._deliver(outbox, wait=force) for outbox in outboxes_in(self.folder)]
-        except Exception as error:
-            self._put_off(error)
-            return False
-        self.wait = FIRST_WAIT
-        remove_if_told(self.folder)
+        """Tell what waits. force: also what could not be told a moment ago. Returns whether all is told."""
+        if force:
+            self.patience.clear()
+        told = [self._try(outbox, wait=force) for outbox in outboxes_in(self.folder)]
+        if all(told):
+            self.patience.clear()
+        with suppress(FileNotFoundError):  # another removes it
+            remove_if_told(self.folder)
         return all(told)
 
-    def _put_off(self, error: Exception) -> None:
-        if not isinstance(error, (FileNotFoundError, NotYet)):  # another has told it all meanwhile
+    def _try(self, outbox: Outbox, wait: bool) -> bool:
+        """Returns whether all of one run is told. What fails is put off alone, unless MLflow is away."""
+        if not (self.patience[ALL].is_over and self.patience[outbox.label].is_over):
+            return False
+        try:
+            return self._deliver(outbox, wait)
+        except NotYet:  # it costs nothing to look again
+            return False
+        except Exception as error:
+            self.patience[ALL if is_away(error) else outbox.label].fail()
+            self._warn(error)
+            return False
+
+    def _warn(self, error: Exception) -> None:
+        if not isinstance(error, FileNotFoundError):  # another has told it all meanwhile
             warnings.warn(
-                f"MLflow at {self.uri} cannot be told ({error}); the run goes on, and what is missing "
-                "there is sent as soon as it answers, by the next run or by `waveband runs --sync`",
-                stacklevel=3,
+                public_text(
+                    f"MLflow at {self.uri} cannot be told ({error}); the run goes on, and what is missing "
+                    "there is sent as soon as it can be, by the next run or by `waveband runs --sync`"
+                ),
+                stacklevel=5,
             )
-        self.next_try = time.monotonic() + self.wait
-        self.wait = min(LONGEST_WAIT, 2 * self.wait)
 
     def _deliver(self, outbox: Outbox, wait: bool) -> bool:
-        """Returns whether all of it is told."""
+        """Returns whether all of it is told. Raises what keeps something from being told."""
         with outbox.claimed(wait) as mine:
             if not mine:
                 return False
+            failure: Exception | None = None
             for entries, position in pieces(outbox):
                 if isinstance(entries[0], Begin):
                     run_id: str | None = self._begin(outbox, entries[0])
                 elif run_id := outbox.sent.run_id:
-                    self._tell(outbox, run_id, entries)
+                    failure = self._tell(outbox, run_id, entries) or failure
                 sent = outbox.sent.model_copy(update={"run_id": run_id})
                 ended = sent.ended or isinstance(entries[-1], End)
                 outbox.mark(sent.model_copy(update={"position": position, "ended": ended}))
                 if sent.run_id:
                     self.run_ids[outbox.label] = sent.run_id  # known still when the outbox is gone
+            if failure:
+                raise failure
             return outbox.is_empty
 
     def _begin(self, outbox: Outbox, entry: Begin) -> str:
@@ -123,21 +134,24 @@ class Delivery:
         found = self.client.search_runs([self.experiment], f"tags.`{ID_TAG}` = '{key}'", max_results=1)
         return found[0].info.run_id if found else None
 
-    def _tell(self, outbox: Outbox, run_id: str, entries: Sequence[Entry]) -> None:
+    def _tell(self, outbox: Outbox, run_id: str, entries: Sequence[Entry]) -> Exception | None:
+        """Returns what kept an artifact from being told, which then waits behind all else."""
         try:
             tell(self.client, self.workspace, run_id, entries)
         except Exception as error:
-            if not is_refused(error):
+            if is_refused(error):
+                warnings.warn(
+                    public_text(
+                        f"MLflow: a run's {entries[0].kind} is not taken ({error}); the run goes on without"
+                    ),
+                    stacklevel=5,
+                )
+                return None
+            if is_away(error) or not isinstance(entries[0], ARTIFACTS):
                 raise
-            warnings.warn(
-                f"MLflow: a run's {entries[0].kind} is not taken ({error}); the run goes on without",
-                stacklevel=4,
-            )
-
-
-def is_refused(error: Exception) -> bool:
-    """Whether an entry would fail again; a file that is gone would, too."""
-    return getattr(error, "error_code", None) in REFUSED or isinstance(error, FileNotFoundError)
+            outbox.add(*entries)
+            return error
+        return None
 
 
 def pieces(outbox: Outbox) -> Iterator[Piece]:
@@ -176,5 +190,7 @@ def sync_outboxes(workspace: Workspace, tell_of: Callable[[str], None] | None = 
             warnings.warn(f"{folder}: cannot be read ({error}); delete it", stacklevel=2)
             continue
         if tell_of:
-            tell_of(f"{folder.name}: {'all is told' if told[-1] else 'waits'} ({delivery.uri})")
+            tell_of(
+                f"{folder.name}: {'all is told' if told[-1] else 'waits'} ({public_address(delivery.uri)})"
+            )
     return all(told)

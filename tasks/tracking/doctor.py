@@ -9,6 +9,7 @@ from tasks.tracking.entries import Entry, Files, figures
 from tasks.tracking.store import open_client, tracking_uri
 from tasks.tracking.telling import tell
 from tasks.workspace import Workspace
+from wavenet.data.stores import public_text
 
 
 def doctor_entries(output: DoctorOutput) -> Iterator[Entry]:
@@ -34,5 +35,6 @@ def log_to_run_under_way(workspace: Workspace, output: DoctorOutput) -> str | No
                 tell(client, workspace, run_id, [entry])
         return run_id
     except Exception as error:
-        warnings.warn(f"MLflow: the report was not logged ({error}); it is in the workspace", stacklevel=2)
+        told = public_text(str(error))
+        warnings.warn(f"MLflow: the report was not logged ({told}); it is in the workspace", stacklevel=2)
         return None

@@ -96,6 +96,8 @@ class End(Part):
     when: int
 
 
+ARTIFACTS = (Files, Text, Model)
+"""Kinds whose content goes to a store of artifacts, which may be away or closed where MLflow is not."""
 Entry = Begin | Params | Tags | Metrics | Data | Files | Text | Model | End
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 

@@ -31,6 +31,10 @@ class TrackedStem(BaseModel):
     label: str
     system_seconds: float | None
 
+    def folder(self, workspace: Workspace) -> Path:
+        """Of its outbox; it is not there where the training is on a machine that sees another folder."""
+        return workspace.root / OUTBOX / self.run
+
 
 class MetricsMirror:
     """A Reporter that keeps metrics for an MLflow run. Without an outbox it does nothing."""
@@ -95,12 +99,11 @@ class Courier(threading.Thread):
 @contextmanager
 def metrics_mirror(workspace: Workspace, tracked: TrackedStem | None) -> Iterator[MetricsMirror]:
     """A mirror whose metrics are sent while the block is entered, and at its end, whatever that is."""
-    folder = workspace.root / OUTBOX / tracked.run if tracked else Path()
-    if tracked is None or not folder.exists():
+    if tracked is None or not tracked.folder(workspace).exists():
         yield MetricsMirror(None)
         return
-    outbox = Outbox(folder, tracked.label)
-    courier = Courier(Delivery(workspace, folder), outbox, tracked.system_seconds)
+    outbox = Outbox(tracked.folder(workspace), tracked.label)
+    courier = Courier(Delivery(workspace, outbox.folder), outbox, tracked.system_seconds)
     courier.start()
     try:
         yield MetricsMirror(outbox)

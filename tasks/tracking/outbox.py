@@ -18,9 +18,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.tracking.entries import ENTRY, End, Entry
+from tasks.tracking.entries import ENTRY, End, Entry, Metrics
 from tasks.workspace import Workspace
-from wavenet.files import read_json, write_json
+from wavenet.data.stores import public_address
+from wavenet.files import PRIVATE, PUBLIC, read_json, write_json
 
 OUTBOX, PARENT = "mlflow-outbox", "parent"
 STORE, ALIVE = "store.json", "alive"
@@ -69,14 +70,18 @@ class Outbox:
             stream.write(b"\n" + lines if torn else lines)
 
     def unsent(self) -> Iterator[tuple[Entry, int]]:
-        """What was not told yet, each entry with the position behind it; what is no entry is passed over."""
-        position = self.sent.position
+        """What was not told yet, each entry with the position behind it; what is no entry is passed over,
+        and what is added meanwhile is left out."""
+        return self._entries(self.sent.position)
+
+    def _entries(self, position: int) -> Iterator[tuple[Entry, int]]:
         with self.path.open("rb") as stream:
+            end = stream.seek(0, os.SEEK_END)
             stream.seek(position)
             for line in stream:
-                if not line.endswith(b"\n"):
-                    return
                 position += len(line)
+                if position > end or not line.endswith(b"\n"):
+                    return
                 try:
                     yield ENTRY.validate_json(line), position
                 except ValidationError:
@@ -86,6 +91,11 @@ class Outbox:
     def has_end(self) -> bool:
         """Whether the run's end was added."""
         return self.sent.ended or any(isinstance(entry, End) for entry, _ in self.unsent())
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether any metrics were added, told or not."""
+        return any(isinstance(entry, Metrics) for entry, _ in self._entries(0))
 
     @property
     def is_empty(self) -> bool:
@@ -127,7 +137,8 @@ def new_outboxes(workspace: Workspace, run: str, named: str | None) -> Iterator[
     folder = workspace.root / OUTBOX / run
     folder.mkdir(parents=True)
     with claim(folder / ALIVE, wait=True):
-        write_json(folder / STORE, {"uri": named})  # from now on others see it
+        private = named is not None and public_address(named) != named  # it holds a password
+        write_json(folder / STORE, {"uri": named}, PRIVATE if private else PUBLIC)  # now others see it
         yield folder
 
 

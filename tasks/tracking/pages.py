@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from tasks.tracking.entries import Tags
 from tasks.tracking.mirror import TrackedStem, add_quietly
-from tasks.tracking.outbox import OUTBOX, Outbox
+from tasks.tracking.outbox import Outbox
 from tasks.tracking.store import is_server, open_client, tracking_uri, ui_command
 from tasks.workspace import Workspace
-from wavenet.data.stores import public_address
+from wavenet.data.stores import public_address, public_text
 
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where MLflow's UI is, once it was started by hand."""
@@ -34,12 +34,12 @@ def find_page(workspace: Workspace, run_id: str | None) -> RunPage | None:
     try:
         experiment = open_client(uri).get_run(run_id).info.experiment_id
     except Exception as error:
-        warnings.warn(f"MLflow cannot be asked for run {run_id} ({error}); the run goes on", stacklevel=2)
+        told = public_text(str(error))
+        warnings.warn(f"MLflow cannot be asked for run {run_id} ({told}); the run goes on", stacklevel=2)
         return None
     server = public_address(uri).rstrip("/") if is_server(uri) else None
     url = f"{server or LOCAL_UI}/#/experiments/{experiment}/runs/{run_id}"
-    command = ui_command(workspace).replace(uri, public_address(uri))  # nobody's password
-    return RunPage(url, None if server else command)
+    return RunPage(url, None if server else ui_command(workspace))
 
 
 def run_of(workspace: Workspace, tracked: TrackedStem | None) -> str | None:
@@ -53,4 +53,4 @@ def tag_run(workspace: Workspace, tracked: TrackedStem, tags: Mapping[str, str])
 
 
 def _outbox(workspace: Workspace, tracked: TrackedStem) -> Outbox:
-    return Outbox(workspace.root / OUTBOX / tracked.run, tracked.label)
+    return Outbox(tracked.folder(workspace), tracked.label)

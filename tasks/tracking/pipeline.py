@@ -49,10 +49,12 @@ from tasks.tracking.words import (
     run_tags,
     stem_tags,
 )
-from tasks.workspace import Workspace, safe_name
+from tasks.workspace import Workspace
 from wavenet.config import StemConfig, TrackingConfig
 from wavenet.data.shards.format import Manifest, read_manifest
+from wavenet.data.stores import public_address, public_text
 from wavenet.evaluation.take_scores import SCORES, flat_metrics, read_scores
+from wavenet.files import digest_bytes
 from wavenet.model import CARD, WEIGHTS
 from wavenet.training.metrics import METRICS, STEP, read_metrics
 
@@ -69,8 +71,8 @@ def _never_fatal(method: Callable) -> Callable:
             return method(*args, **kwargs)
         except Exception as error:
             warnings.warn(
-                f"MLflow: {method.__name__} failed ({error}); the run goes on, its metrics are in the "
-                "workspace",
+                f"MLflow: {method.__name__} failed ({public_text(str(error))}); the run goes on, its metrics "
+                "are in the workspace",
                 stacklevel=2,
             )
             return None
@@ -125,7 +127,7 @@ class PipelineTracker:
         tags: more than its own, as `prefect_tags`. Returns where its training tells metrics.
         """
         manifest = read_manifest(place.path(shards.folder))
-        outbox = Outbox(self.folder, f"{len(self.stems):02d}-{safe_name(stem)}")
+        outbox = Outbox(self.folder, self.workspace.name_of(digest_bytes(stem.encode()), stem))
         opened = _Stem(outbox, stem_tags(stem, tags or {}), manifest)
         self.stems[stem] = opened
         begin = Begin(
@@ -150,16 +152,17 @@ class PipelineTracker:
     def log_training(
         self, place: Workspace, stem: str, model: ModelRecord, baselines: BaselinesRecord, reused: bool
     ) -> None:
-        """Figures, loss curve and weights of a stem; a reused training's metrics are told again."""
+        """Figures, loss curve and weights of a stem; the curve only where its training has told none here:
+        it was reused, or was elsewhere."""
         one = self.stems[stem]
         self.bits[stem] = (model.heldout_bits, baselines.bits.best[1])
         note = describe_stem(model, baselines, reused, one.tags)
         tags = {REUSED_TAG: str(reused).lower(), MODEL_TAG: model.digest, NOTE: note}
-        curves = list(metrics_of(read_metrics(place.path(model.folder) / METRICS), STEP)) if reused else []
+        rows = [] if one.outbox.has_metrics else read_metrics(place.path(model.folder) / METRICS)
         final = figures({f"final/{name}": value for name, value in final_figures(model, baselines).items()})
         pictures = Files(path=model.folder, to="model", less=[WEIGHTS, CARD])
         registered = model_of(one.manifest, model, self.settings.promote)
-        self._tell(one.outbox, Tags(values=tags), *curves, final, pictures, registered)
+        self._tell(one.outbox, Tags(values=tags), *metrics_of(rows, STEP), final, pictures, registered)
 
     @_never_fatal
     def log_take(self, place: Workspace, stem: str, take: TakeRecord) -> None:
@@ -205,7 +208,8 @@ class PipelineTracker:
         run_id = self.run_id(stem)
         if not run_id or not is_server(self.delivery.uri):
             return None
-        return f"{self.delivery.uri.rstrip('/')}/#/experiments/{self.delivery.experiment}/runs/{run_id}"
+        server = public_address(self.delivery.uri).rstrip("/")
+        return f"{server}/#/experiments/{self.delivery.experiment}/runs/{run_id}"
 
     @_never_fatal
     def finish(self, status: Status) -> None:

@@ -15,6 +15,7 @@ from tasks.tracking.promotion import Verdict, Version, choose_champion
 from tasks.tracking.store import is_there, open_client, tracking_uri, unreachable
 from tasks.tracking.words import VERSION_TAG, plain_key
 from tasks.workspace import Workspace
+from wavenet.data.stores import public_address
 from wavenet.errors import ConfigError
 
 PREFIX, CHAMPION = "waveband-", "champion"
@@ -40,8 +41,6 @@ def registered_name(stem: str) -> str:
 
 def register_model(client: Any, run_id: str, folder: Path, model: Model) -> None:
     """Make a run's model a version of its stem's, if it is none yet, and link the run to it."""
-    from mlflow.entities import LoggedModelOutput
-
     name = registered_name(model.stem)
     known = next((one for one in _versions(client, name) if one.tags.get(DIGEST) == model.digest), None)
     if known is None:
@@ -60,12 +59,22 @@ def register_model(client: Any, run_id: str, folder: Path, model: Model) -> None
         model_id = known.tags.get(LOGGED)
     client.set_tag(run_id, VERSION_TAG, f"{name}/{known.version}")
     if model_id:
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        _link(client, run_id, model_id)
     _crown_by_itself(client, name, model.promote)
 
 
+def _link(client: Any, run_id: str, model_id: str) -> None:
+    """Make a model an output of a run; MLflow fails where it is one already."""
+    from mlflow.entities import LoggedModelOutput
+
+    outputs = client.get_run(run_id).outputs
+    if not outputs or all(one.model_id != model_id for one in outputs.model_outputs):
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+
+
 def _log_model(client: Any, run_id: str, folder: Path, model: Model) -> str:
-    """Log the weights and their card; the id. A logged model that was not finished is left as failed."""
+    """Log the weights and their card; the id. A logged model that was not finished is deleted: it is tried
+    again, as another."""
     _make_name(client, registered_name(model.stem), model.stem)
     made = client.create_logged_model(
         client.get_run(run_id).info.experiment_id,
@@ -79,7 +88,7 @@ def _log_model(client: Any, run_id: str, folder: Path, model: Model) -> str:
         for file in model.files:
             client.log_model_artifact(made.model_id, str(folder / file))
     except Exception:
-        client.finalize_logged_model(made.model_id, "FAILED")
+        client.delete_logged_model(made.model_id)
         raise
     client.finalize_logged_model(made.model_id, "READY")
     return made.model_id
@@ -117,9 +126,10 @@ def promote_stems(workspace: Workspace, stems: Sequence[str], force: bool = Fals
     Raises ConfigError where MLflow cannot be reached, or knows no model of a stem.
     """
     uri = tracking_uri(workspace)
+    where = public_address(uri)
     asked = f"promote {' '.join(stems)}".strip()
     if not is_there(uri):
-        raise ConfigError(f"{asked}: there are no models yet in MLflow at {uri}; `waveband run` makes them")
+        raise ConfigError(f"{asked}: there are no models yet in MLflow at {where}; `waveband run` makes them")
     try:
         client = open_client(uri)
         known = registered_stems(client)
@@ -127,7 +137,7 @@ def promote_stems(workspace: Workspace, stems: Sequence[str], force: bool = Fals
         raise unreachable(asked, uri, error) from error
     if missing := sorted(set(stems) - set(known)):
         raise ConfigError(
-            f"{asked}: no model of {', '.join(missing)} is registered in MLflow at {uri}; there are: "
+            f"{asked}: no model of {', '.join(missing)} is registered in MLflow at {where}; there are: "
             f"{', '.join(sorted(known)) or 'none'}"
         )
     return [StemVerdict(stem, _promote(client, known[stem], force)) for stem in stems or sorted(known)]

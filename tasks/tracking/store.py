@@ -6,10 +6,12 @@ none is made by who only wants to read.
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from tasks.workspace import Workspace
+from wavenet.data.stores import public_address, public_text
 from wavenet.errors import ConfigError
 from wavenet.files import digest_json
 
@@ -35,8 +37,8 @@ def tracking_uri(workspace: Workspace) -> str:
 
 
 def ui_command(workspace: Workspace) -> str:
-    """What to type to look at the runs; of a server its address."""
-    uri = tracking_uri(workspace)
+    """What to type to look at the runs; of a server its address. Without a password, if there is one."""
+    uri = public_address(tracking_uri(workspace))
     return uri if is_server(uri) else f"{NO_TELEMETRY} mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
@@ -63,13 +65,15 @@ def make_database(uri: str) -> None:
     if path.exists():
         return
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    for suffix in ("", "-wal", "-shm", "-journal"):  # of a process of that number that was killed
+        Path(f"{temporary}{suffix}").unlink(missing_ok=True)
     open_client(f"{SQLITE}{temporary}").search_experiments()
     temporary.replace(path)
 
 
 def find_or_make_experiment(workspace: Workspace, uri: str, client: Any) -> str:
     """The experiment's id. In a workspace that was moved it is a new one: MLflow keeps an experiment's
-    artifacts under the absolute path it was made with."""
+    artifacts under the absolute path it was made with. So it is where somebody has deleted it."""
     if not uri.startswith(SQLITE):
         return _find_or_create(client, EXPERIMENT, None)
     place = (workspace.root / "mlflow-artifacts").as_uri()
@@ -89,11 +93,14 @@ def find_experiments(client: Any) -> list[str]:
 
 def unreachable(asked: str, uri: str, error: Exception) -> ConfigError:
     """That what was asked for needs an MLflow which does not answer."""
-    return ConfigError(f"{asked}: MLflow at {uri} cannot be reached ({error}); check MLFLOW_TRACKING_URI")
+    told = public_text(f"MLflow at {uri} cannot be reached ({error})")
+    return ConfigError(f"{asked}: {told}; check MLFLOW_TRACKING_URI")
 
 
 def _find_or_create(client: Any, name: str, artifact_location: str | None) -> str:
     found = client.get_experiment_by_name(name)
+    if found and found.lifecycle_stage == "deleted":  # whose name MLflow gives to no other
+        return _find_or_create_beside(client, name, artifact_location)
     if found:
         return found.experiment_id
     tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view for training runs
@@ -103,3 +110,17 @@ def _find_or_create(client: Any, name: str, artifact_location: str | None) -> st
         if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
             raise
         return client.get_experiment_by_name(name).experiment_id  # another machine was faster
+
+
+def _find_or_create_beside(client: Any, deleted: str, artifact_location: str | None) -> str:
+    """What takes the place of a deleted experiment: restoring it would bring back the runs that somebody
+    wanted to be rid of. Says so when it is made."""
+    name = f"{EXPERIMENT} {digest_json(deleted)[:6]}"
+    if client.get_experiment_by_name(name) is None:
+        print(
+            f"MLflow: the experiment {deleted} was deleted there; runs are now in {name}, and in {deleted} "
+            "again once that is restored",
+            file=sys.stderr,
+            flush=True,
+        )
+    return _find_or_create(client, name, artifact_location)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.tracking.store import is_there, open_client, tracking_uri
 from tasks.workspace import Workspace
+from wavenet.data.stores import public_text
 from wavenet.errors import ConfigError
 
 INIT_FROM = "training.init_from"
@@ -44,10 +45,8 @@ def download_weights(workspace: Workspace, uri: str, folder: Path, option: str =
     except Exception as error:  # each store of artifacts has its own kinds
         if getattr(error, "error_code", None) in NOT_THERE or isinstance(error, FileNotFoundError):
             raise _not_there(f"{option}={uri}", store, str(error)) from None
-        raise ConfigError(
-            f"{option}={uri}: MLflow at {store} cannot be reached ({error}); check "
-            "MLFLOW_TRACKING_URI, or name a folder"
-        ) from error
+        told = public_text(f"MLflow at {store} cannot be reached ({error})")
+        raise ConfigError(f"{option}={uri}: {told}; check MLFLOW_TRACKING_URI, or name a folder") from error
 
 
 def _download(store: str, uri: str, folder: Path) -> Path:
@@ -77,7 +76,7 @@ def _model_of_run(client: Any, run_id: str) -> str | None:
 
 
 def _not_there(asked: str, store: str, reason: str) -> ConfigError:
+    told = public_text(f"not found in MLflow at {store} ({reason})")
     return ConfigError(
-        f"{asked}: not found in MLflow at {store} ({reason}); `waveband runs` shows what "
-        "there is, MLFLOW_TRACKING_URI says where"
+        f"{asked}: {told}; `waveband runs` shows what there is, MLFLOW_TRACKING_URI says where"
     )

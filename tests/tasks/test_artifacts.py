@@ -20,8 +20,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from tasks.artifact_board import Artifact, Board, Content, NotYetError
 from tasks.artifact_words import NOTHING, cell, code, escape, link, picture, table
 from tasks.artifacts import artifact_key, close_artifacts, run_artifact, run_ids
+from tasks.links import link_runs
 from tasks.progress import Progress, RunProgress, TrainingProgress
 from tasks.stem_pictures import LearningPictures, thin_out
+from tasks.tracking import TrackedStem
+from tasks.workspace import Workspace
 from tests.prefect_artifacts import artifacts_of
 from wavenet.evaluation.baselines import Baselines
 from wavenet.evaluation.plots import plot_loss
@@ -329,6 +332,14 @@ def test_what_is_not_known_yet_is_asked_for_again_but_not_for_ever(server, board
     begun = time.monotonic()
     assert board.close(10)
     assert time.monotonic() - begun < 5
+
+
+def test_a_training_that_sees_no_outbox_does_not_look_for_its_mlflow_run(run, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("tasks.links.run_of", lambda *told: asked.append(told))
+    tracked = TrackedStem(run="elsewhere", label="drums", system_seconds=None)
+    assert run(lambda: link_runs(Workspace(root=tmp_path), "drums", tracked), in_task=True) == {}
+    assert asked == []
 
 
 def test_the_thread_ends_when_there_is_nothing_to_send(server, board, monkeypatch):

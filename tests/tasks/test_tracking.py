@@ -4,21 +4,40 @@ import itertools
 import json
 import multiprocessing
 import os
+import sqlite3
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
 
-from tasks.tracking import EXPERIMENT, metrics_mirror, prefect_tags, sync_outboxes
-from tasks.tracking.entries import Metrics, Params, Text
-from tasks.tracking.outbox import OUTBOX, Outbox, folders_of, new_outboxes
+from tasks.tracking import (
+    EXPERIMENT,
+    download_weights,
+    find_page,
+    metrics_mirror,
+    prefect_tags,
+    promote_stems,
+    read_runs,
+    sync_outboxes,
+    ui_command,
+)
+from tasks.tracking.entries import Data, Metrics, Params, Text
+from tasks.tracking.outbox import OUTBOX, STORE, Outbox, folders_of, new_outboxes, store_of
+from tasks.tracking.store import make_database
 from tasks.tracking.system import SystemSampler
+from tasks.tracking.telling import tell
+from tests.databases import MLFLOW, copy_database
+from tests.loopback import free_port
 from tests.mlflow_server import MlflowServer
 from tests.small_training import shard_folder
 from tests.tracked_runs import band, client, place
 from wavenet.config import load_config
+from wavenet.errors import ConfigError
 
 __all__ = ["band", "client", "place", "shard_folder"]
 CURVE = "train/bits_per_sample"
@@ -84,6 +103,38 @@ def test_a_stem_links_to_prefect(band, client):
     assert child.data.tags["prefect.flow_run_id"] == "f-1"
     assert child.data.tags["prefect.task_run_url"].endswith("/t-1")
     assert "[task run in Prefect](http://127.0.0.1:4200" in child.data.tags["mlflow.note.content"]
+
+
+class StoredAtOnce(dict):
+    """Stores what two threads bring when both have come."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = threading.Barrier(2)
+
+    def __setitem__(self, key, value):
+        self.both.wait(10)
+        super().__setitem__(key, value)
+
+
+def test_two_stems_that_start_at_once_are_two_runs_whatever_letters_name_them(band, client):
+    config = load_config([])
+    with band.tracked() as tracker, ThreadPoolExecutor() as pool:
+        tracker.stems = StoredAtOnce()
+        begun = [
+            pool.submit(tracker.start_stem, band.place, stem, config.for_stem(stem), band.shards)
+            for stem in ("ドラム", "ベース")
+        ]
+        labels = {one.result().label for one in begun}
+    _, children = runs_of(client)
+    assert len(labels) == 2
+    assert {child.data.tags["stem"] for child in children} == {"ドラム", "ベース"}
+
+
+def test_the_outbox_of_a_stem_is_called_by_its_name(band):
+    with band.tracked() as tracker:
+        tracked = tracker.start_stem(band.place, "drums", load_config([]).for_stem("drums"), band.shards)
+    assert tracked.label.startswith("drums-")
 
 
 def test_long_params_and_lists_and_many_of_them_break_nothing(band, client):
@@ -222,6 +273,29 @@ def test_an_mlflow_that_was_away_all_along_is_told_the_whole_run_later(band, ser
     assert folders_of(band.place) == []
 
 
+def test_the_curve_of_a_training_on_a_machine_that_sees_no_outbox_comes_with_its_model(
+    band, client, tmp_path
+):
+    elsewhere = type(band.place)(root=tmp_path / "elsewhere")
+    with band.tracked() as tracker:
+        tracked = tracker.start_stem(band.place, "drums", load_config([]).for_stem("drums"), band.shards)
+        with metrics_mirror(elsewhere, tracked) as mirror:
+            mirror.report({"step": 1, CURVE: 5.9})
+        model = band.model(1, 3.0)
+        for _ in range(2):
+            tracker.log_training(band.place, "drums", model, band.beside, reused=False)
+    _, (child,) = runs_of(client)
+    assert steps_of(client, child) == [1, 2, 3]
+    assert child.data.metrics["final/heldout_bits_per_sample"] == 3.0
+
+
+def test_the_curve_that_a_training_has_told_is_not_told_again_by_its_model(band, client):
+    band.run()
+    band.run(seed=2, reused=True)
+    _, children = runs_of(client)
+    assert [steps_of(client, child) for child in children] == [[1, 2, 3], [1, 2, 3]]
+
+
 def test_what_is_told_twice_is_there_once(band, client):
     config = load_config([]).for_stem("drums")
     with band.tracked() as tracker:
@@ -242,6 +316,121 @@ def test_what_mlflow_refuses_holds_up_nothing(band, client):
         )
     (parent,), _ = runs_of(client)
     assert "x.txt" in {item.path for item in client.list_artifacts(parent.info.run_id)}
+
+
+def test_artifacts_that_cannot_be_stored_hold_up_nothing_and_are_told_once_they_can(band, client):
+    closed = band.place.root / "mlflow-artifacts"
+    closed.write_text("a file, where MLflow wants a folder")
+    with pytest.warns(UserWarning, match="cannot be told"):
+        band.run(stems=["drums", "bass"])
+    (parent,), children = runs_of(client)
+    assert [steps_of(client, child) for child in children] == [[1, 2, 3], [1, 2, 3]]
+    assert all("final/best_simple_bits" in child.data.metrics for child in children)
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    with pytest.warns(UserWarning, match="cannot be told"):
+        assert not sync_outboxes(band.place, print)
+    closed.unlink()
+    assert sync_outboxes(band.place, print)
+    for child in children:
+        assert "take/take.wav" in {item.path for item in client.list_artifacts(child.info.run_id, "take")}
+        assert client.search_model_versions(f"run_id = '{child.info.run_id}'")
+    assert [model.status for model in client.search_logged_models(["1"])] == ["READY", "READY"]
+    assert folders_of(band.place) == []
+
+
+def test_a_run_that_cannot_be_told_holds_up_no_other(band, client, monkeypatch):
+    def fail_for_bass(client, workspace, run_id, entries):
+        if isinstance(entries[0], Data) and client.get_run(run_id).data.tags["stem"] == "bass":
+            raise RuntimeError("no room in the database")
+        tell(client, workspace, run_id, entries)
+
+    monkeypatch.setattr("tasks.tracking.delivery.tell", fail_for_bass)
+    with pytest.warns(UserWarning, match="no room"):
+        band.run(stems=["bass", "drums"])
+    (parent,), children = runs_of(client)
+    told = {child.data.tags["stem"]: (child.info.status, steps_of(client, child)) for child in children}
+    assert told == {"bass": ("RUNNING", []), "drums": ("FINISHED", [1, 2, 3])}
+    assert parent.info.status == "FINISHED"
+    monkeypatch.undo()
+    assert sync_outboxes(band.place)
+    assert steps_of(client, children[0]) == steps_of(client, children[1]) == [1, 2, 3]
+
+
+def test_an_mlflow_that_is_away_is_asked_once_and_not_by_every_run(band, server, monkeypatch):
+    config = load_config([])
+    asked = []
+
+    def count(*told):
+        asked.append(told)
+        tell(*told)
+
+    with band.tracked() as tracker:
+        for stem in ("drums", "bass"):
+            tracker.start_stem(band.place, stem, config.for_stem(stem), band.shards)
+        server.kill()
+        for outbox in (tracker.parent, *(one.outbox for one in tracker.stems.values())):
+            outbox.add(Params(values={"more": "1"}))
+        monkeypatch.setattr("tasks.tracking.delivery.tell", count)
+        with pytest.warns(UserWarning, match="cannot be told"):
+            tracker.delivery.deliver(force=True)
+        assert len(asked) == 1
+        server.start()
+    assert folders_of(band.place) == []
+
+
+def test_after_an_experiment_was_deleted_runs_are_in_one_beside_it_which_is_said_once(band, client, capsys):
+    files = (band.place.root / "mlflow-artifacts").as_uri()
+    client.delete_experiment(client.create_experiment(EXPERIMENT, files))
+    first, second = band.run(), band.run(seed=2)
+    places = {client.get_run(one.run_id()).info.experiment_id for one in (first, second)}
+    (beside,) = [client.get_experiment(place) for place in places]
+    assert beside.name.startswith(f"{EXPERIMENT} ")
+    assert capsys.readouterr().err.count("was deleted") == 1
+    assert len(read_runs(band.place)) == 2
+    assert folders_of(band.place) == []
+
+
+def test_a_database_is_made_anew_where_a_process_of_the_same_number_was_killed_making_it(
+    tmp_path, mlflow_database
+):
+    half = tmp_path / f".{MLFLOW}-{os.getpid()}"
+    copy_database(mlflow_database, half)
+    with closing(sqlite3.connect(half)) as opened, opened:
+        opened.execute("DELETE FROM alembic_version")
+    half.with_name(f"{half.name}-journal").write_bytes(b"of another")
+    make_database(f"sqlite:///{tmp_path / MLFLOW}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / MLFLOW}")
+    assert client.get_experiment_by_name("Default")
+    assert [path.name for path in tmp_path.iterdir()] == [str(MLFLOW)]
+
+
+def test_no_message_tells_the_password_of_a_server(band, monkeypatch, tmp_path, recwarn):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    told = [ui_command(band.place)]
+    band.run()
+    sync_outboxes(band.place, told.append)
+    find_page(band.place, "run")
+    for ask in (
+        lambda: promote_stems(band.place, ["drums"]),
+        lambda: read_runs(band.place),
+        lambda: download_weights(band.place, "models:/waveband-drums/1", tmp_path),
+    ):
+        with pytest.raises(ConfigError, match="cannot be reached") as refused:
+            ask()
+        told.append(str(refused.value))
+    told += [text for one in recwarn if "MLflow" in (text := str(one.message))]
+    assert len(told) >= 7
+    assert all("127.0.0.1" in text and "secret" not in text for text in told)
+
+
+def test_an_mlflow_that_is_named_with_a_password_is_kept_for_its_owner_alone(place):
+    modes = {}
+    for named in ("https://me:secret@host", "https://host", None):
+        with new_outboxes(place, f"run-{len(modes)}", named) as folder:
+            modes[named] = (folder / STORE).stat().st_mode & 0o777
+            assert store_of(folder) == named
+    assert list(modes.values()) == [0o600, 0o644, 0o644]
 
 
 def begin_and_die(band):

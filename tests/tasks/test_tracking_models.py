@@ -9,6 +9,7 @@ from tasks.tracking.reading import differing_params
 from tests.mlflow_server import MlflowServer
 from tests.small_training import shard_folder
 from tests.tracked_runs import band, client, place
+from wavenet.config import load_config
 from wavenet.errors import ConfigError
 from wavenet.files import read_json, write_json
 
@@ -47,6 +48,18 @@ def test_each_trained_model_is_a_version_and_a_reused_one_is_none(band, client, 
         assert weights(band.place, f"runs:/{tracker.run_id('drums')}/model", tmp_path) == 1
     assert weights(band.place, "models:/waveband-drums/2", tmp_path) == 2
     assert weights(band.place, "models:/waveband-drums@champion", tmp_path) == 1
+
+
+def test_a_model_that_is_told_twice_is_linked_once(band, client, recwarn):
+    with band.tracked() as tracker:
+        tracker.start_stem(band.place, "drums", load_config([]).for_stem("drums"), band.shards)
+        model = band.model(1, 3.0)
+        for _ in range(2):
+            tracker.log_training(band.place, "drums", model, band.beside, reused=False)
+    (output,) = client.get_run(tracker.run_id("drums")).outputs.model_outputs
+    (version,) = client.search_model_versions("name = 'waveband-drums'")
+    assert version.tags["waveband.logged_model"] == output.model_id
+    assert not [one for one in recwarn if "MLflow" in str(one.message)]
 
 
 def test_a_logged_model_is_safetensors_and_their_card_and_no_pickle(band, client, tmp_path):

@@ -80,6 +80,11 @@ def public_address(address: str) -> str:
     return f"{protocol}://{host.rpartition('@')[2]}{slash}{key.partition('?')[0] if is_web(address) else key}"
 
 
+def public_text(text: str) -> str:
+    """A text, such as another library's error, whose addresses are without names and passwords."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
 def open_store(protocol: str) -> Any:
     """A file system of fsspec's; credentials and endpoints come from where it looks for them.
 

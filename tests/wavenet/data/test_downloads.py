@@ -453,6 +453,18 @@ def test_an_address_is_told_without_what_only_its_reader_should_know(address, to
     assert stores.public_address(address) == told
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("asked http://me:secret@host:1/api (refused)", "asked http://host:1/api (refused)"),
+        ("postgresql+psycopg2://me:se@cret@host/db is closed", "postgresql+psycopg2://host/db is closed"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+    ],
+)
+def test_a_text_is_told_without_the_passwords_of_its_addresses(text, told):
+    assert stores.public_text(text) == told
+
+
 def test_an_audio_source_names_the_place_to_be(downloads):
     memory = fsspec.filesystem("memory")
     memory.pipe("/listing-test/a.wav", b"a")
