@@ -5,7 +5,7 @@ task again. Knows nothing of what tasks make.
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import runtime
 from prefect.client.orchestration import get_client
@@ -15,15 +15,19 @@ from prefect.client.schemas.sorting import TaskRunSort
 
 FOLLOWS = {"train": ("train", "generate"), "generate": ("generate",)}
 """Whose task run is set back, and what is then made again. The mix follows them all."""
+LAST = "mix"
 SET_BACK = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED, StateType.PENDING, StateType.SCHEDULED}
 
 
 class Again:
     """Names of task runs, such as train-drums, that are to compute and not to reuse."""
 
-    def __init__(self, retrain: Collection[str], set_back: Collection[str] = ()) -> None:
-        """retrain: stems. set_back: names of task runs."""
+    def __init__(
+        self, retrain: Collection[str], set_back: Collection[str] = (), done: Collection[str] = ()
+    ) -> None:
+        """retrain: stems. set_back, done: names of task runs, as `Earlier`."""
         self.retrain, self.set_back = frozenset(retrain), frozenset(set_back)
+        self.done = frozenset(done) - self.set_back
 
     def __bool__(self) -> bool:
         return bool(self.retrain or self.set_back)
@@ -31,22 +35,32 @@ class Again:
     def wants(self, task: str, stem: str) -> bool:
         """Whether a stem's `train` or `generate` is to be done again."""
         causes = [cause for cause, following in FOLLOWS.items() if task in following]
-        return stem in self.retrain or any(f"{cause}-{stem}" in self.set_back for cause in causes)
+        if any(f"{cause}-{stem}" in self.set_back for cause in causes):
+            return True
+        return stem in self.retrain and f"{task}-{stem}" not in self.done
 
 
-def find_set_back() -> set[str]:
-    """Names of this flow run's task runs that ended otherwise than `Completed`, where it is retried.
+class Earlier(NamedTuple):
+    """Names of task runs of earlier attempts. set_back: that ended otherwise than `Completed`; what seems to
+    be running is left out, as it was killed, and what it had finished is reused. done: completed, where no
+    attempt came to its end: a run that did is retried to have all of it again."""
 
-    What seems to be running is left out: it was killed, and what it had finished is reused.
-    """
+    set_back: frozenset[str] = frozenset()
+    done: frozenset[str] = frozenset()
+
+
+def find_earlier() -> Earlier:
+    """What became of this flow run's task runs, where it is retried."""
     if (runtime.flow_run.run_count or 1) < 2:
-        return set()
+        return Earlier()
     latest: dict[str, Any] = {}
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id]))
     with get_client(sync_client=True) as client:
         for run in _all_task_runs(client, mine):
             latest[run.name] = run.state_type
-    return {name for name, state in latest.items() if state in SET_BACK}
+    done = frozenset(name for name, state in latest.items() if state == StateType.COMPLETED)
+    set_back = frozenset(name for name, state in latest.items() if state in SET_BACK)
+    return Earlier(set_back, frozenset() if LAST in done else done)
 
 
 def _all_task_runs(client: Any, mine: FlowRunFilter, page: int = 200) -> list[Any]:

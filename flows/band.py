@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.again import Again, find_set_back
+from flows.again import Again, find_earlier
 from flows.doctor import report_on
 from flows.ledger import Ledger, open_ledger
 from flows.lines import work_in_lines
@@ -119,7 +119,7 @@ def run_band(
         check_names(settings, shard_sets, retrain)
         remember_request(place, request)  # no sooner, or what builds on it would be refused for its mistake
         tell_plan(place, shard_sets, plan)
-        run = Run(place, settings, weights, ledger, tracker, Again(retrain, find_set_back()), may_train)
+        run = Run(place, settings, weights, ledger, tracker, Again(retrain, *find_earlier()), may_train)
         band = play_band(run, gather_inputs(run, shard_sets))
         takes = {stem: records.take for stem, records in band.items()}
         sum_of_takes = ledger.call(

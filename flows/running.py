@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.embedded_api import embedded_api
+from tasks.artifacts import close_what_is_left
 from tasks.remote import workspace_at
 from wavenet.disk import full_disk_told
 
@@ -110,4 +111,5 @@ def _api_at(url: str) -> Iterator[None]:
         try:
             yield
         finally:
+            close_what_is_left()
             EventsWorker.drain_all(timeout=10)

@@ -24,6 +24,8 @@ SHARE_OF_TIME = 0.02
 SECONDS_TO_REST, LONGEST_REST = 5.0, 300.0
 """After a failure; twice as long after each more."""
 SECONDS_TO_ANSWER = 10.0
+BUSY = {408, 425, 429}
+"""Answers of a server that may be asked again: timeout, too early, too many requests."""
 SECONDS_IDLE = 30.0
 
 
@@ -169,7 +171,7 @@ class Board:
             send_content(client, self.flow_run_id, artifact, content)
             artifact.shown = digest
         except Exception as error:  # httpx has many, and the server's refusals are among them
-            if not 400 <= status_of(error) < 500:
+            if not is_refused(error):
                 return error
             self._remark(f"Prefect refuses to show {artifact.key} ({error}); the run goes on")
         return None
@@ -190,6 +192,11 @@ class Board:
         if what not in self.told:
             self.told.add(what)
             print(text, file=sys.stderr, flush=True)
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether a server that answered will not have it later either; one that is busy will."""
+    return 400 <= status_of(error) < 500 and status_of(error) not in BUSY
 
 
 def status_of(error: Exception) -> int:

@@ -31,8 +31,8 @@ def run_artifact(kind: Kind, key: str, pause: float = SECONDS_BETWEEN) -> Artifa
     with _opening:
         if flow_run_id not in _boards:
             _boards[flow_run_id] = Board(flow_run_id)
-            atexit.unregister(_close_all)
-            atexit.register(_close_all)  # last of all, and so before an embedded server ends
+            atexit.unregister(close_what_is_left)
+            atexit.register(close_what_is_left)
         board = _boards[flow_run_id]
         return board.artifacts.setdefault(key, Artifact(board, kind, key, task_run_id, pause))
 
@@ -56,10 +56,11 @@ def close_artifacts(seconds: float = SECONDS_TO_REST) -> None:
         board.close(seconds)
 
 
-def _close_all() -> None:
-    """Where a run failed, or nobody closed what it shows: in little time, for somebody waits for the exit."""
-    for board in _boards.values():
-        board.close(SECONDS_AT_EXIT)
+def close_what_is_left() -> None:
+    """Send what runs show that failed or were stopped, in little time, for somebody waits: before an embedded
+    server ends, or where this process does."""
+    while _boards:
+        _boards.popitem()[1].close(SECONDS_AT_EXIT)
 
 
 def artifact_key(*parts: str) -> str:

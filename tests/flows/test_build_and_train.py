@@ -144,6 +144,26 @@ def test_where_nothing_may_be_trained_a_missing_model_is_named(prefect_server, f
             flow(overrides=["stems.bass.training.steps=7"], workspace=workspace)
 
 
+def test_what_a_failed_attempt_has_trained_again_its_retry_reuses(
+    prefect_server, first_run, workspace, monkeypatch
+):
+    from flows import band
+    from flows.train_stem import train_stem
+
+    attempts, play = [], band.play_band
+
+    def play_and_fail_at_first(*args):
+        played = play(*args)
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise RuntimeError("no disk")
+        return played
+
+    monkeypatch.setattr(band, "play_band", play_and_fail_at_first)
+    assert train_stem.with_options(retries=1)("drums", workspace=workspace).ran == ["mix"]
+    assert len(attempts) == 2
+
+
 def test_a_mistake_that_was_refused_is_not_what_the_next_run_builds_on(prefect_server, first_run, workspace):
     from flows.generate_and_mix import generate_and_mix
     from flows.train_stem import train_stem

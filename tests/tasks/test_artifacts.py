@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -17,6 +18,7 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows import running
 from tasks.artifact_board import Artifact, Board, Content, NotYetError
 from tasks.artifact_words import NOTHING, cell, code, escape, link, picture, table
 from tasks.artifacts import artifact_key, close_artifacts, run_artifact, run_ids
@@ -291,13 +293,22 @@ def test_a_server_that_is_gone_holds_nothing_up_and_gets_all_when_it_is_back(
     assert capsys.readouterr().err.count("cannot be reached") == 1
 
 
-def test_the_end_of_a_run_asks_once_more_for_a_server_that_was_gone(server, board):
-    server.status = 503
+@pytest.mark.parametrize("status", [503, 429], ids=["out of order", "busy"])
+def test_the_end_of_a_run_asks_once_more_for_a_server_that_was_gone(server, board, status):
+    server.status = status
     artifact_of(board).show(lambda: Content("a", ""))
     wait_until(lambda: board.rest)
     server.status = 200
     assert board.close(10)
     assert server.data == ["a"]
+
+
+def test_what_a_run_that_was_stopped_showed_last_is_sent_before_its_own_server_ends(server, monkeypatch):
+    monkeypatch.setattr("tasks.artifacts.run_ids", lambda: (None, "a-flow-run"))
+    with suppress(KeyboardInterrupt), running._api_at(server.url):
+        show_texts(run_artifact("markdown", "key", 60.0), ["first", "last"], seconds=0.2)
+        raise KeyboardInterrupt
+    assert server.data == ["first", "last"]
 
 
 def test_what_takes_long_to_draw_is_drawn_seldom(server, board, monkeypatch):
