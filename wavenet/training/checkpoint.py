@@ -61,7 +61,7 @@ class Learner:
 def save_checkpoint(folder: Path, learner: Learner, progress: Progress) -> None:
     """Write `folder/step-...` and drop the oldest beyond `KEPT`."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"step-{progress.step:08d}"
+    name = name_of(progress.step)
     tensors = {"model": copy_weights(learner.model), "optimizer": _flatten(learner.optimizer)}
     if learner.average is not None:
         tensors["average"] = copy_weights(learner.average)
@@ -85,19 +85,24 @@ def load_checkpoint(
     that is passed over. Raises IncompatibleCheckpointError where there are some and none fits the model,
     UnreadableError where the disk or memory fails, or a rank does not see what the first has chosen.
     """
-    name, progress = _load_newest(folder, learner, tell) if ranks.leads else (None, Progress())
-    chosen = ranks.first_says(name)
-    return progress if ranks.leads or chosen is None else _load_chosen(folder / chosen, learner, ranks)
+    progress = _load_newest(folder, learner, tell) if ranks.leads else Progress()
+    chosen = ranks.first_says(progress.step)
+    return progress if ranks.leads or not chosen else _load_chosen(folder / name_of(chosen), learner, ranks)
 
 
-def _load_newest(folder: Path, learner: Learner, tell: Callable[[str], None]) -> tuple[str | None, Progress]:
-    """The name of the newest readable checkpoint, and the progress in it."""
+def name_of(step: int) -> str:
+    """What the checkpoint after a step is called."""
+    return f"step-{step:08d}"
+
+
+def _load_newest(folder: Path, learner: Learner, tell: Callable[[str], None]) -> Progress:
+    """The progress in the newest readable checkpoint; step 0 where there is none."""
     problem = None
     with _machine_blamed(folder):
         checkpoints = list_checkpoints(folder)
     for checkpoint in reversed(checkpoints):
         try:
-            return checkpoint.name, _load(checkpoint, learner)
+            return _load(checkpoint, learner)
         except UNFIT as error:
             problem = error
             tell(f"{checkpoint}: cannot be used ({error}); the training goes on from the one before it")
@@ -106,7 +111,7 @@ def _load_newest(folder: Path, learner: Learner, tell: Callable[[str], None]) ->
             f"{folder}: no checkpoint can be read into this network ({problem}); delete the folder to "
             "start over"
         )
-    return None, Progress()
+    return Progress()
 
 
 def _load_chosen(checkpoint: Path, learner: Learner, ranks: Ranks) -> Progress:

@@ -45,12 +45,12 @@ class Ranks:
         for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(summed.view_as(gradient))
 
-    def first_says(self, word: str | None) -> str | None:
-        """The first rank's word, on all of them."""
-        words = [word]
+    def first_says(self, number: int) -> int:
+        """The first rank's number, on all of them."""
+        said = torch.tensor(number)
         if self.world > 1:
-            distributed.broadcast_object_list(words)
-        return words[0]
+            distributed.broadcast(said, 0)
+        return int(said)
 
     def any(self, here: bool, device: torch.device) -> bool:
         """Whether it is so on any rank."""
