@@ -15,7 +15,6 @@ from prefect.client.schemas.sorting import TaskRunSort
 
 FOLLOWS = {"train": ("train", "generate"), "generate": ("generate",)}
 """Whose task run is set back, and what is then made again. The mix follows them all."""
-LAST = "mix"
 SET_BACK = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED, StateType.PENDING, StateType.SCHEDULED}
 
 
@@ -42,8 +41,8 @@ class Again:
 
 class Earlier(NamedTuple):
     """Names of task runs of earlier attempts. set_back: that ended otherwise than `Completed`; what seems to
-    be running is left out, as it was killed, and what it had finished is reused. done: completed, where no
-    attempt came to its end: a run that did is retried to have all of it again."""
+    be running is left out, as it was killed, and what it had finished is reused. done: completed since the
+    run itself last was: who retries one that was completed wants all of it again."""
 
     set_back: frozenset[str] = frozenset()
     done: frozenset[str] = frozenset()
@@ -57,10 +56,13 @@ def find_earlier() -> Earlier:
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id]))
     with get_client(sync_client=True) as client:
         for run in _all_task_runs(client, mine):
-            latest[run.name] = run.state_type
-    done = frozenset(name for name, state in latest.items() if state == StateType.COMPLETED)
-    set_back = frozenset(name for name, state in latest.items() if state in SET_BACK)
-    return Earlier(set_back, frozenset() if LAST in done else done)
+            latest[run.name] = run
+        states = client.read_flow_run_states(runtime.flow_run.id)
+    ends = [state.timestamp for state in states if state.is_completed()]
+    done = {name for name, run in latest.items() if run.state_type == StateType.COMPLETED}
+    set_back = {name for name, run in latest.items() if run.state_type in SET_BACK}
+    since = {name for name in done if all(latest[name].end_time > end for end in ends)}
+    return Earlier(frozenset(set_back), frozenset(since))
 
 
 def _all_task_runs(client: Any, mine: FlowRunFilter, page: int = 200) -> list[Any]:

@@ -26,6 +26,9 @@ from wavenet.errors import WavebandError
 
 LOCK, ALIVE = "starting.lock", "alive.lock"
 """In PREFECT_HOME: held while the database is migrated; shared by all that run."""
+OURS = ["build-and-train", "prepare", "train-stem", "generate-and-mix", "evaluate"]
+"""Flows whose runs are looked after; somebody's database may have runs of others."""
+_held: list[IO[str]] = []
 SECONDS_TO_START, SECONDS_TO_END = 180.0, 5.0
 QUICK_SECONDS, MOST_QUICK_DEATHS = 10.0, 3
 """A process that dies so soon, so many times in a row, would die again."""
@@ -173,30 +176,38 @@ def _join_the_living(alive: IO, url: str) -> None:
 
 
 @contextmanager
-def among_the_living(home: Path) -> Iterator[None]:
-    """Have runs of another server on that database not be taken for dead, for as long as the block lasts."""
+def among_the_living(home: Path, url: str) -> Iterator[None]:
+    """Be one of those whose flow runs go on, with another server on that database, while the block lasts."""
     with (home / ALIVE).open("w") as alive:
-        fcntl.flock(alive, fcntl.LOCK_SH)
+        _join_the_living(alive, url)
         yield
 
 
+def live_until_the_end() -> None:
+    """Have the runs of this process, which a worker started, go on for all who use Prefect's home of it."""
+    from prefect.settings import PREFECT_HOME
+
+    with suppress(OSError):
+        alive = (PREFECT_HOME.value() / ALIVE).open("w")
+        fcntl.flock(alive, fcntl.LOCK_SH)
+        _held.append(alive)
+
+
 def _mark_crashed(url: str) -> None:
-    """Tell the database of flow runs that were killed: nobody else will. A deployment's are its worker's."""
+    """Tell the database of our flow runs that were killed: nobody else will."""
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+    from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
     state = Crashed(message="its process was killed; running it again goes on from there")
     unfinished = {"state": {"type": {"any_": [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]}}}
-    ours = {"deployment_id": {"is_null_": True}}
+    ours = FlowFilter.model_validate({"name": {"any_": OURS}})
+    of_runs, of_parts = FlowRunFilter.model_validate(unfinished), TaskRunFilter.model_validate(unfinished)
     with SyncPrefectClient(url) as client:
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(ours | unfinished)):
+        for run in client.read_flow_runs(flow_filter=ours, flow_run_filter=of_runs):
             client.set_flow_run_state(run.id, state, force=True)
-        for part in client.read_task_runs(
-            flow_run_filter=FlowRunFilter.model_validate(ours),
-            task_run_filter=TaskRunFilter.model_validate(unfinished),
-        ):
+        for part in client.read_task_runs(flow_filter=ours, task_run_filter=of_parts):
             client.set_task_run_state(part.id, state, force=True)
 
 

@@ -24,11 +24,10 @@ def is_run_by_worker() -> bool:
 
 
 def outlive_worker() -> None:
-    """Relay standard output and error where a worker started this process; once."""
-    if is_run_by_worker():
-        for descriptor in {1, 2} - _relayed:
-            _relayed.add(descriptor)
-            atexit.register(Relay(descriptor).end)
+    """Relay standard output and error of a process that a worker started; once."""
+    for descriptor in {1, 2} - _relayed:
+        _relayed.add(descriptor)
+        atexit.register(Relay(descriptor).end)
 
 
 class Relay:

@@ -12,8 +12,9 @@ from posixpath import basename
 
 from pydantic import BaseModel
 
+from flows.embedded_api import live_until_the_end
 from flows.ledger import DirectLedger, Ledger
-from flows.outliving import outlive_worker
+from flows.outliving import is_run_by_worker, outlive_worker
 from flows.run_request import Request, find_input
 from flows.runtime import quiet_mlflow
 from tasks.examine import examine
@@ -65,7 +66,9 @@ def open_workspace(place: str | Path) -> Workspace:
 def begin_run(request: Request, workspace: str | Path) -> tuple[Config, Workspace, Request]:
     """Settings and place of a request, and the request with its input found. Raises ConfigError."""
     quiet_mlflow()
-    outlive_worker()
+    if is_run_by_worker():
+        outlive_worker()
+        live_until_the_end()
     settings = request.settings()
     place = open_workspace(workspace)
     place.sweep()

@@ -50,8 +50,8 @@ def prefect_server(workspace: Path, port: int) -> Iterator[str]:
         preexec_fn=partial(end_with_starter, signal.SIGTERM), start_new_session=True,
     )  # fmt: skip
     try:
-        with among_the_living(home):
-            _wait_for(server, url)
+        _wait_for(server, url)
+        with among_the_living(home, url):
             os.environ["PREFECT_API_URL"] = url
             yield url
     finally:

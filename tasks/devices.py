@@ -90,9 +90,20 @@ def _card(slot: str) -> str:
     return f"cuda:{visible[number] if number < len(visible) else number}"
 
 
+def list_cards(slots: Sequence[str]) -> list[str]:
+    """A slot of each GPU that there is among them."""
+    return list({_card(slot): slot for slot in slots if is_gpu(slot)}.values())
+
+
+def slots_of(cards: Sequence[str], slots: Sequence[str]) -> list[str]:
+    """All slots that these cards have."""
+    names = set(map(_card, cards))
+    return [slot for slot in slots if _card(slot) in names]
+
+
 def showing_only(slots: Sequence[str]) -> dict[str, str]:
     """The environment in which a process finds these cards as cuda:0 ..., and no others; empty for a CPU."""
-    cards = [_card(slot).removeprefix("cuda:") for slot in slots if is_gpu(slot)]
+    cards = [_card(slot).removeprefix("cuda:") for slot in list_cards(slots)]
     return {VISIBLE: ",".join(cards)} if cards else {}
 
 

@@ -6,7 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.caching import cached_task
-from tasks.devices import AUTO, is_gpu, lease_all, lease_device, list_slots, showing_only
+from tasks.devices import (
+    AUTO,
+    CPU,
+    lease_all,
+    lease_device,
+    list_cards,
+    list_slots,
+    showing_only,
+    slots_of,
+)
 from tasks.links import link_runs
 from tasks.progress import TrainingProgress
 from tasks.records import BaselinesRecord, ModelRecord, ShardsRecord, WeightsRecord
@@ -95,14 +104,15 @@ def leased(training: TrainingConfig, slots: Sequence[str]) -> Iterator[tuple[str
     Raises ConfigError where there are fewer cards than processes.
     """
     if training.processes > 1:
-        shared = slots[: training.processes]
-        if is_gpu(shared[0]) and len(shared) < training.processes:
+        cards = [] if training.device == CPU else list_cards(slots)[: training.processes]
+        if cards and len(cards) < training.processes:
             raise ConfigError(
                 f"training.processes is {training.processes}, of which each needs a card, and "
-                f"orchestration.devices has {', '.join(slots)}; lower it, or name more"
+                f"orchestration.devices has {', '.join(slots)}; lower it, name more, or train on the CPU "
+                "(training.device=cpu)"
             )
-        with lease_all(shared):
-            yield training.device, showing_only(shared)
+        with lease_all(slots_of(cards, slots) if cards else slots):
+            yield training.device, showing_only(cards)
     else:
         with lease_device(slots if training.device == AUTO else [training.device]) as device:
             yield device, {}

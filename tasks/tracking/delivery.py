@@ -41,6 +41,10 @@ class NotYet(Exception):  # noqa: N818
     """The run above this one is not there yet."""
 
 
+class NotTried(Exception):  # noqa: N818
+    """An artifact waits, as its store has just not taken another: each try may last minutes."""
+
+
 class Delivery:
     """Tells one pipeline run's outboxes to one MLflow."""
 
@@ -48,6 +52,7 @@ class Delivery:
         self.workspace, self.folder = workspace, folder
         self.uri = uri_of(workspace, store_of(folder))
         self.patience: defaultdict[str, Patience] = defaultdict(Patience)
+        self.is_store_away = False
         self.run_ids: dict[str, str] = {}
 
     @cached_property
@@ -60,6 +65,7 @@ class Delivery:
 
     def deliver(self, force: bool = False) -> bool:
         """Tell what waits. force: also what could not be told a moment ago. Returns whether all is told."""
+        self.is_store_away = False
         if force:
             self.patience.clear()
         told = [self._try(outbox, wait=force) for outbox in outboxes_in(self.folder)]
@@ -76,6 +82,9 @@ class Delivery:
         try:
             return self._deliver(outbox, wait)
         except NotYet:  # it costs nothing to look again
+            return False
+        except NotTried:
+            self.patience[outbox.label].fail()
             return False
         except Exception as error:
             self.patience[ALL if is_away(error) else outbox.label].fail()
@@ -102,7 +111,8 @@ class Delivery:
                 if isinstance(entries[0], Begin):
                     run_id: str | None = self._begin(outbox, entries[0])
                 elif run_id := outbox.sent.run_id:
-                    failure = self._tell(outbox, run_id, entries) or failure
+                    kept = self._tell(outbox, run_id, entries)
+                    failure = failure or kept
                 sent = outbox.sent.model_copy(update={"run_id": run_id})
                 ended = sent.ended or isinstance(entries[-1], End)
                 outbox.mark(sent.model_copy(update={"position": position, "ended": ended}))
@@ -136,6 +146,9 @@ class Delivery:
 
     def _tell(self, outbox: Outbox, run_id: str, entries: Sequence[Entry]) -> Exception | None:
         """Returns what kept an artifact from being told, which then waits behind all else."""
+        if self.is_store_away and isinstance(entries[0], ARTIFACTS):
+            outbox.add(*entries)
+            return NotTried()
         try:
             tell(self.client, self.workspace, run_id, entries)
         except Exception as error:
@@ -150,6 +163,7 @@ class Delivery:
             if is_away(error) or not isinstance(entries[0], ARTIFACTS):
                 raise
             outbox.add(*entries)
+            self.is_store_away = True
             return error
         return None
 

@@ -159,9 +159,16 @@ def test_what_a_failed_attempt_has_trained_again_its_retry_reuses(
             raise RuntimeError("no disk")
         return played
 
+    def publish_and_fail_at_second(*args):
+        if len(attempts) == 2:
+            raise RuntimeError("no disk, after the mix")
+        return publish(*args)
+
+    publish = band.publish_output
     monkeypatch.setattr(band, "play_band", play_and_fail_at_first)
-    assert train_stem.with_options(retries=1)("drums", workspace=workspace).ran == ["mix"]
-    assert len(attempts) == 2
+    monkeypatch.setattr(band, "publish_output", publish_and_fail_at_second)
+    told = train_stem.with_options(retries=2)("drums", workspace=workspace)
+    assert (len(attempts), told.ran) == (3, ["mix"])
 
 
 def test_a_mistake_that_was_refused_is_not_what_the_next_run_builds_on(prefect_server, first_run, workspace):

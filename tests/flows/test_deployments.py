@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from flows.deployments import FLOWS
-from flows.embedded_api import ALIVE
+from flows.embedded_api import ALIVE, OURS
 from tests.browser import browser, needs_browser
 from tests.conftest import TINY, write_songs
 from tests.loopback import answers, free_port, wait_for
@@ -186,6 +186,10 @@ def runs_of(deployment, site):
     """Flow runs of a deployment, in the order in which they were asked for."""
     body = {"deployments": {"name": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_ASC"}
     return site.server.ask("/flow_runs/filter", body)
+
+
+def test_runs_of_all_deployments_are_looked_after():
+    assert set(OURS) == {flow.name for flow in FLOWS}
 
 
 def test_prefect_yaml_and_deploy_have_the_same_deployments():

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import psutil
 import pytest
 
-from flows.embedded_api import EmbeddedApiError, among_the_living, embedded_api
+from flows.embedded_api import EmbeddedApiError, _held, embedded_api, live_until_the_end
 
 OWNER = """
 import sys, time
@@ -102,37 +103,44 @@ def own_database():
 def test_runs_that_were_killed_are_told_as_crashed_by_the_next_one_unless_another_is_alive(home):
     with embedded_api(home) as wait:
         url = wait()
-        left, deployed = begin_flow_run(url), begin_deployed_run(url)
-    with among_the_living(home), embedded_api(home) as wait:
+        left, deployed = begin_flow_run(url), begin_flow_run(url, deployed=True)
+        theirs = begin_flow_run(url, name="of another project")
+    with run_by_a_worker(home), embedded_api(home) as wait:
         assert state_of(wait(), left).name == "Running"
     with embedded_api(home) as wait:
         url = wait()
-        assert state_of(url, deployed).name == "Running"  # a worker may be at it
-        assert state_of(url, left).name == "Crashed"
+        assert {state_of(url, run).name for run in (left, deployed)} == {"Crashed"}
         assert "killed" in state_of(url, left).message
+        assert state_of(url, theirs).name == "Running"
         alive = begin_flow_run(url)
         with embedded_api(home) as another:
             assert state_of(another(), alive).name == "Running"
 
 
-def begin_flow_run(url):
+@contextmanager
+def run_by_a_worker(home):
+    """As a run of a deployment, that uses this home."""
+    from prefect.settings import PREFECT_HOME, temporary_settings
+
+    with temporary_settings({PREFECT_HOME: home}):
+        live_until_the_end()
+    try:
+        yield
+    finally:
+        _held.pop().close()
+
+
+def begin_flow_run(url, name="build-and-train", deployed=False):
     """A flow run that seems to run."""
     from prefect import flow
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.states import Running
 
+    band = flow(lambda: None, name=name)
     with SyncPrefectClient(url) as client:
-        return client.create_flow_run(flow(lambda: None, name="band"), state=Running()).id
-
-
-def begin_deployed_run(url):
-    """The same of a deployment."""
-    from prefect import flow
-    from prefect.client.orchestration import SyncPrefectClient
-    from prefect.states import Running
-
-    with SyncPrefectClient(url) as client:
-        deployment = client.create_deployment(client.create_flow(flow(lambda: None, name="band")), "band")
+        if not deployed:
+            return client.create_flow_run(band, state=Running()).id
+        deployment = client.create_deployment(client.create_flow(band), name)
         return client.create_flow_run_from_deployment(deployment, state=Running()).id
 
 

@@ -86,6 +86,16 @@ def test_processes_that_share_a_batch_are_shown_the_cards_that_are_held_and_no_o
         raise AssertionError("there is one card")
     with leased(training, ["cpu"]) as (_, environment):
         assert environment == {}
+    with leased(training.model_copy(update={"device": "cpu"}), ["cuda:0"]) as (device, environment):
+        assert (device, environment) == ("cpu", {})
+
+
+def test_of_a_card_with_two_slots_both_are_held_and_it_is_shown_once(own_folder):
+    slots = ["cpu", "cuda:0", "cuda:0", "cuda:1", "cuda:1"]
+    with leased(TrainingConfig(processes=2), slots) as (_, environment):
+        assert environment == {"CUDA_VISIBLE_DEVICES": "0,1"}
+        assert try_lock(own_folder / "cuda-0-2") is None
+        try_lock(own_folder / "cpu").close()
 
 
 def test_a_folder_of_locks_that_is_somebody_elses_is_refused(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ from tasks.tracking import (
     sync_outboxes,
     ui_command,
 )
-from tasks.tracking.entries import Data, Metrics, Params, Text
+from tasks.tracking.entries import ARTIFACTS, Data, Metrics, Params, Text
 from tasks.tracking.outbox import OUTBOX, STORE, Outbox, folders_of, new_outboxes, store_of
 from tasks.tracking.store import make_database
 from tasks.tracking.system import SystemSampler
@@ -336,6 +336,27 @@ def test_artifacts_that_cannot_be_stored_hold_up_nothing_and_are_told_once_they_
         assert client.search_model_versions(f"run_id = '{child.info.run_id}'")
     assert [model.status for model in client.search_logged_models(["1"])] == ["READY", "READY"]
     assert folders_of(band.place) == []
+
+
+def test_a_store_of_artifacts_that_is_away_is_asked_once_each_time(band, monkeypatch):
+    """Each try may last minutes, and a training holds its device meanwhile."""
+    asked = []
+
+    def count(client, workspace, run_id, entries):
+        if isinstance(entries[0], ARTIFACTS):
+            asked.append(entries[0])
+            raise PermissionError("no keys")
+        tell(client, workspace, run_id, entries)
+
+    monkeypatch.setattr("tasks.tracking.delivery.tell", count)
+    with pytest.warns(UserWarning, match="cannot be told"):
+        band.run(stems=["drums", "bass"])
+    asked.clear()
+    with pytest.warns(UserWarning, match="cannot be told"):
+        assert not sync_outboxes(band.place, print)
+    assert len(asked) == 1
+    monkeypatch.undo()
+    assert sync_outboxes(band.place, print)
 
 
 def test_a_run_that_cannot_be_told_holds_up_no_other(band, client, monkeypatch):

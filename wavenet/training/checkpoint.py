@@ -6,6 +6,7 @@ the step is the whole state of all that is random. The invariants: resumed and u
 to the bit on one machine; and all ranks of a training go on from one checkpoint, whatever each sees.
 """
 
+import errno
 import os
 import shutil
 import time
@@ -103,15 +104,24 @@ def _load_newest(folder: Path, learner: Learner, tell: Callable[[str], None]) ->
     for checkpoint in reversed(checkpoints):
         try:
             return _load(checkpoint, learner)
-        except UNFIT as error:
+        except (UnreadableError, *UNFIT) as error:
+            if isinstance(error, UnreadableError) and not _is_of_its_files(error):
+                raise
             problem = error
             tell(f"{checkpoint}: cannot be used ({error}); the training goes on from the one before it")
+    if isinstance(problem, UnreadableError):
+        raise problem
     if problem is not None:
         raise IncompatibleCheckpointError(
             f"{folder}: no checkpoint can be read into this network ({problem}); delete the folder to "
             "start over"
         )
     return Progress()
+
+
+def _is_of_its_files(error: UnreadableError) -> bool:
+    """Whether a disk has lost some of them, and another checkpoint's may be whole."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO
 
 
 def _load_chosen(checkpoint: Path, learner: Learner, ranks: Ranks) -> Progress:

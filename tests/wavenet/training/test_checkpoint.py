@@ -1,5 +1,6 @@
 """Checkpoints appear whole, hold everything, and refuse what does not fit."""
 
+import errno
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from wavenet.config import ModelConfig
 from wavenet.errors import IncompatibleCheckpointError, UnreadableError
 from wavenet.model.wavenet import create_model
+from wavenet.training import checkpoint as checkpoints
 from wavenet.training.checkpoint import (
     KEPT,
     Learner,
@@ -106,6 +108,23 @@ def test_a_checkpoint_that_the_disk_does_not_give_is_not_taken_for_a_wrong_one(s
         (checkpoint / name).unlink()
         (checkpoint / name).symlink_to(name)  # a loop, which no user may open
     with pytest.raises(UnreadableError, match=r"step-00000002: .*symbolic links.*nothing is lost: run again"):
+        load_checkpoint(saved, new_training())
+
+
+def test_of_what_the_disk_has_lost_the_one_before_is_gone_on_from(saved, monkeypatch):
+    """Which is what it is kept for; where all are lost, nothing says that they are wrong."""
+    read, lost, told = checkpoints._read_tensors, ["step-00000002"], []
+
+    def fail(path):
+        if path.parent.name in lost:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(checkpoints, "_read_tensors", fail)
+    assert load_checkpoint(saved, new_training(), tell=told.append).step == 1
+    assert "goes on from the one before it" in told[0]
+    lost.append("step-00000001")
+    with pytest.raises(UnreadableError, match="nothing is lost"):
         load_checkpoint(saved, new_training())
 
 
