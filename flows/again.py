@@ -25,8 +25,7 @@ class Again:
         self, retrain: Collection[str], set_back: Collection[str] = (), done: Collection[str] = ()
     ) -> None:
         """retrain: stems. set_back, done: names of task runs, as `Earlier`."""
-        self.retrain, self.set_back = frozenset(retrain), frozenset(set_back)
-        self.done = frozenset(done) - self.set_back
+        self.retrain, self.set_back, self.done = map(frozenset, (retrain, set_back, done))
 
     def __bool__(self) -> bool:
         return bool(self.retrain or self.set_back)
@@ -59,10 +58,11 @@ def find_earlier() -> Earlier:
             latest[run.name] = run
         states = client.read_flow_run_states(runtime.flow_run.id)
     ends = [state.timestamp for state in states if state.is_completed()]
-    done = {name for name, run in latest.items() if run.state_type == StateType.COMPLETED}
-    set_back = {name for name, run in latest.items() if run.state_type in SET_BACK}
-    since = {name for name in done if all(latest[name].end_time > end for end in ends)}
-    return Earlier(frozenset(set_back), frozenset(since))
+    set_back = frozenset(name for name, run in latest.items() if run.state_type in SET_BACK)
+    completed = [run for run in latest.values() if run.state_type == StateType.COMPLETED]
+    return Earlier(
+        set_back, frozenset(run.name for run in completed if all(run.end_time > end for end in ends))
+    )
 
 
 def _all_task_runs(client: Any, mine: FlowRunFilter, page: int = 200) -> list[Any]:

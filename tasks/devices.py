@@ -101,10 +101,10 @@ def slots_of(cards: Sequence[str], slots: Sequence[str]) -> list[str]:
     return [slot for slot in slots if _card(slot) in names]
 
 
-def showing_only(slots: Sequence[str]) -> dict[str, str]:
-    """The environment in which a process finds these cards as cuda:0 ..., and no others; empty for a CPU."""
-    cards = [_card(slot).removeprefix("cuda:") for slot in list_cards(slots)]
-    return {VISIBLE: ",".join(cards)} if cards else {}
+def showing_only(cards: Sequence[str]) -> dict[str, str]:
+    """The environment in which a process finds these cards as cuda:0 ..., and no others; empty for none."""
+    names = [_card(card).removeprefix("cuda:") for card in cards]
+    return {VISIBLE: ",".join(names)} if names else {}
 
 
 @contextmanager

@@ -124,7 +124,7 @@ def _pool(workers: int) -> ProcessPool:
 class WorkerProcess(METHOD.Process):  # type: ignore[name-defined, misc]
     """A process that does not import what its starter was started by, as others of its kind do.
 
-    That may be Prefect, seconds and a quarter of a GB a worker, or somebody's script, which would run again.
+    That may be Prefect, 2 s and 60 MB a worker, or somebody's script, which would run again.
     """
 
     @staticmethod

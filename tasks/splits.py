@@ -16,7 +16,11 @@ SPLITS = "splits.json"
 
 def known_splits(place: Workspace, heldout_share: float) -> dict[str, TrackSplit]:
     """What earlier runs decided, by track id."""
-    remembered = _read(place).get(f"{heldout_share:g}", {})
+    return _of_share(_read(place), heldout_share)
+
+
+def _of_share(everything: dict, heldout_share: float) -> dict[str, TrackSplit]:
+    remembered = everything.get(f"{heldout_share:g}", {})
     return {track: TrackSplit(**split) for track, split in remembered.items()}
 
 
@@ -24,12 +28,13 @@ def known_splits(place: Workspace, heldout_share: float) -> dict[str, TrackSplit
 def deciding_splits(place: Workspace, heldout_share: float) -> Iterator[dict[str, TrackSplit]]:
     """Yields what earlier runs decided, to be added to; no other decides until it is kept."""
     with place.lock("splits"):
-        splits = known_splits(place, heldout_share)
+        everything = _read(place)
+        splits = _of_share(everything, heldout_share)
         before = dict(splits)
         yield splits
         if splits != before:
             decided = {track: asdict(split) for track, split in splits.items()}
-            place.write(SPLITS, {**_read(place), f"{heldout_share:g}": decided})
+            place.write(SPLITS, {**everything, f"{heldout_share:g}": decided})
 
 
 def _read(place: Workspace) -> dict:

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.embedded_api import embedded_api
 from tasks import device_limits, devices
 from tasks.device_limits import name_limit
-from tasks.devices import is_gpu, lease_all, lease_device, list_slots, showing_only
+from tasks.devices import is_gpu, lease_all, lease_device, list_cards, list_slots, showing_only
 from tasks.train import leased
 from wavenet.config import TrainingConfig
 from wavenet.errors import ConfigError
@@ -55,7 +55,7 @@ def test_a_card_has_one_lock_whatever_a_process_calls_it(own_folder, monkeypatch
         assert try_lock(own_folder / "cuda-GPU-5ce") is None
     with lease_device(["cuda"]):
         assert try_lock(own_folder / "cuda-0") is None
-    assert showing_only(["cpu", "cpu"]) == {}
+    assert showing_only(list_cards(["cpu", "cpu"])) == {}
 
 
 @pytest.mark.timeout(60)
