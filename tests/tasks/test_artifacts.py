@@ -306,7 +306,9 @@ def test_the_end_of_a_run_asks_once_more_for_a_server_that_was_gone(server, boar
 def test_what_a_run_that_was_stopped_showed_last_is_sent_before_its_own_server_ends(server, monkeypatch):
     monkeypatch.setattr("tasks.artifacts.run_ids", lambda: (None, "a-flow-run"))
     with suppress(KeyboardInterrupt), running._api_at(server.url):
-        show_texts(run_artifact("markdown", "key", 60.0), ["first", "last"], seconds=0.2)
+        show_texts(run_artifact("markdown", "key", 60.0), ["first"])
+        wait_until(lambda: server.data == ["first"])
+        show_texts(run_artifact("markdown", "key", 60.0), ["last"])
         raise KeyboardInterrupt
     assert server.data == ["first", "last"]
 
