@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.again import Again, find_earlier
+from flows.again import Again, close_again, open_again
 from flows.doctor import report_on
 from flows.ledger import Ledger, open_ledger
 from flows.lines import work_in_lines
@@ -119,15 +119,17 @@ def run_band(
         check_names(settings, shard_sets, retrain)
         remember_request(place, request)  # no sooner, or what builds on it would be refused for its mistake
         tell_plan(place, shard_sets, plan)
-        run = Run(place, settings, weights, ledger, tracker, Again(retrain, *find_earlier()), may_train)
+        again = open_again(place, request, retrain)
+        run = Run(place, settings, weights, ledger, tracker, again, may_train)
         band = play_band(run, gather_inputs(run, shard_sets))
         takes = {stem: records.take for stem, records in band.items()}
         sum_of_takes = ledger.call(
-            mix, workspace=place, takes=takes, config=settings.mix, refresh=bool(run.again)
+            mix, workspace=place, takes=takes, config=settings.mix, occasion=again.occasion("mix")
         )
         output = publish_output(place, name, settings, plan, band, sum_of_takes)
         tracker.log_mix(place, sum_of_takes, output.report)
         show_band(place, name, band, sum_of_takes, output, tracker.run_id())
+        close_again(place, request)
     result = PipelineResult(
         output=output,
         figures={stem: bits_per_sample(records) for stem, records in band.items()},
@@ -216,7 +218,7 @@ def play_stem(run: Run, stem: str, inputs: StemInputs) -> StemRecords:
         ranges=inputs.ranges,
         prints=inputs.prints,
         likelihood=heldout,
-        refresh=run.again.wants("generate", stem),
+        occasion=run.again.occasion("generate", stem),
     )
     run.tracker.log_take(run.place, stem, take)
     return StemRecords(shards=inputs.shards, baselines=inputs.baselines, model=model, take=take)
@@ -230,7 +232,7 @@ def train_model(run: Run, stem: str, inputs: StemInputs) -> ModelRecord:
         **training_inputs(run.place, stem, run.settings, inputs.shards, inputs.baselines, run.weights),
         tracking_run=tracked,
         devices=run.settings.orchestration.devices,
-        refresh=run.again.wants("train", stem),
+        occasion=run.again.occasion("train", stem),
         only_reuse=not run.may_train,
     )
     reused = f"train-{stem}" in run.ledger.cached

@@ -54,14 +54,19 @@ def has_content(field: FieldInfo) -> bool:
     return field.json_schema_extra != NO_CONTENT
 
 
-def read_result(workspace: Workspace, key: str, record_type: type[StoredRecord]) -> StoredRecord | None:
+def read_result(
+    workspace: Workspace, key: str, record_type: type[StoredRecord], occasion: str | None = None
+) -> StoredRecord | None:
     """The stored record of a key, or None where there is none or its files are gone.
 
+    occasion: that it has to be made on; None where any will do.
     Raises UnreadableError where the disk does not say: what takes days is not to be made again for that.
     """
     try:
         stored = workspace.read(f"results/{key}.json")
         record = record_type.model_validate(stored["record"])
+        if occasion not in {None, stored.get("occasion")}:
+            return None
         return record if workspace.holds(record.folder, stored["files"]) else None
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, ValidationError):
         return None
@@ -72,10 +77,12 @@ def read_result(workspace: Workspace, key: str, record_type: type[StoredRecord])
         ) from error
 
 
-def write_result(workspace: Workspace, key: str, record: StoredRecord) -> None:
-    """Store the record of a key, and the sizes of the files it stands for."""
+def write_result(workspace: Workspace, key: str, record: StoredRecord, occasion: str | None = None) -> None:
+    """Store the record of a key, the sizes of the files it stands for, and on which occasion it was made."""
     files = sizes_of_files(workspace.path(record.folder))
-    workspace.write(f"results/{key}.json", {"record": record.model_dump(mode="json"), "files": files})
+    made = {"occasion": occasion} if occasion else {}
+    result = {"record": record.model_dump(mode="json"), "files": files, **made}
+    workspace.write(f"results/{key}.json", result)
 
 
 def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) -> Callable[[Callable], Task]:
@@ -83,9 +90,9 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
 
     The function takes a `workspace` and returns a StoredRecord, as annotated. Parameters in `ignore` are not
     part of the key. If it takes `scratch`, it gets a folder of that key's own, kept until its result is
-    stored, so that an interrupted run can go on. The task takes two parameters more: `refresh`, compute
-    even if there is a result, and `only_reuse`, raise NotMadeError if there is none. A task run that reuses a
-    result ends in the state `Cached`.
+    stored, so that an interrupted run can go on. The task takes two parameters more: `occasion`, reuse a
+    result only if it was made on that, and `only_reuse`, raise NotMadeError if there is none. A task run that
+    reuses a result ends in the state `Cached`.
     """
 
     def decorate(function: Callable) -> Task:
@@ -95,16 +102,16 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
 
         @functools.wraps(function)
         def run(
-            *, workspace: Workspace, refresh: bool = False, only_reuse: bool = False, **inputs: Any
+            *, workspace: Workspace, occasion: str | None = None, only_reuse: bool = False, **inputs: Any
         ) -> Any:
             _tag_task_run(name, inputs.get("stem"))
             kept = {key: value for key, value in inputs.items() if key not in ignore}
             key = content_key(function.__name__, version, kept)
-            record = None if refresh else read_result(workspace, key, record_type)
+            record = read_result(workspace, key, record_type, occasion)
             if record is not None:  # which needs no lock: it is whole
                 return Completed(name=CACHED, message=f"reused {key}", data=record)
             with workspace.lock(key), full_disk_told(workspace.root):
-                record = None if refresh else read_result(workspace, key, record_type)
+                record = read_result(workspace, key, record_type, occasion)
                 if record is not None:  # another run has made it meanwhile
                     return Completed(name=CACHED, message=f"reused {key}", data=record)
                 if only_reuse:
@@ -114,7 +121,7 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
                 scratch = {"scratch": workspace.work(key)} if "scratch" in signature.parameters else {}
                 record = function(workspace=workspace, **scratch, **inputs)
                 if record.lasts:
-                    write_result(workspace, key, record)
+                    write_result(workspace, key, record, occasion)
                 if scratch:
                     workspace.forget_work(key)
                 return record
@@ -140,6 +147,7 @@ def _public(signature: inspect.Signature) -> inspect.Signature:
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [p.replace(kind=keyword) for p in signature.parameters.values() if p.name != "scratch"]
     decisions = [
-        inspect.Parameter(name, keyword, default=False, annotation=bool) for name in ("refresh", "only_reuse")
+        inspect.Parameter("occasion", keyword, default=None, annotation=str | None),
+        inspect.Parameter("only_reuse", keyword, default=False, annotation=bool),
     ]
     return signature.replace(parameters=[*parameters, *decisions])

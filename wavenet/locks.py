@@ -19,21 +19,33 @@ def try_lock(path: Path) -> IO[bytes] | None:
     The file is made if it is not there, never changed, and no link is followed: its folder may be anybody's.
     """
     stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb+")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if try_to_hold(stream.fileno()):
         return stream
+    stream.close()
+    return None
+
+
+def try_to_hold(handle: int) -> bool:
+    """Hold the lock of an open file for as long as it is open. Returns whether nobody else does."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        stream.close()
-        return None
+        return False
+    return True
+
+
+def wait_for_lock(path: Path, wait: Callable[[], None]) -> IO[bytes]:
+    """As `try_lock`; `wait` is called at each look at which somebody else holds it, and may raise."""
+    while (stream := try_lock(path)) is None:
+        wait()
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return stream
 
 
 @contextmanager
 def locked(path: Path, wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a file's lock; `wait` is called at each look at which somebody else does, and may raise."""
-    while (stream := try_lock(path)) is None:
-        wait()
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    with stream:
+    """Hold a file's lock while the block is entered; waits for it as `wait_for_lock`."""
+    with wait_for_lock(path, wait):
         yield
 
 

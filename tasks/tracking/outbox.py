@@ -9,11 +9,11 @@ Knows nothing of MLflow. The invariant: an entry that was added is there until i
 is killed in between; a folder goes when all was told and all its runs have ended.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +22,7 @@ from tasks.tracking.entries import ENTRY, End, Entry, Metrics
 from tasks.workspace import Workspace
 from wavenet.data.stores import public_address
 from wavenet.files import PRIVATE, PUBLIC, read_json, write_json
+from wavenet.locks import try_lock, wait_for_lock
 
 OUTBOX, PARENT = "mlflow-outbox", "parent"
 STORE, ALIVE = "store.json", "alive"
@@ -115,19 +116,14 @@ class Outbox:
 
 @contextmanager
 def claim(path: Path, wait: bool) -> Iterator[bool]:
-    """Hold an flock, which the system frees when its holder dies. Yields whether it is held."""
+    """Hold a file's lock. Yields whether it is held: not where somebody else does, or the folder is gone."""
+    take = partial(wait_for_lock, wait=lambda: None) if wait else try_lock
     try:
-        stream = path.open("a")
-    except FileNotFoundError:  # the folder is gone
-        yield False
-        return
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        stream = take(path)
+    except FileNotFoundError:
+        stream = None
+    with stream or nullcontext():
+        yield stream is not None
 
 
 @contextmanager

@@ -168,7 +168,42 @@ def test_what_a_failed_attempt_has_trained_again_its_retry_reuses(
     monkeypatch.setattr(band, "play_band", play_and_fail_at_first)
     monkeypatch.setattr(band, "publish_output", publish_and_fail_at_second)
     told = train_stem.with_options(retries=2)("drums", workspace=workspace)
-    assert (len(attempts), told.ran) == (3, ["mix"])
+    assert (len(attempts), told.ran) == (3, [])
+
+
+@pytest.fixture
+def end_a_retraining(run, songs, monkeypatch):
+    """End a run that retrains drums when it has played them."""
+
+    def fail(tracker, place, stem, take):
+        if stem == "drums":
+            raise RuntimeError("ended")
+
+    def end():
+        with monkeypatch.context() as patch:
+            patch.setattr("tasks.tracking.PipelineTracker.log_take", fail)
+            with pytest.raises(RuntimeError, match="ended"):
+                run(songs, retrain=["drums"])
+
+    return end
+
+
+def test_what_a_run_that_was_ended_has_trained_again_is_not_trained_once_more(
+    run, first_run, songs, end_a_retraining, capsys
+):
+    end_a_retraining()
+    assert run(songs, retrain=["drums"]).ran == ["mix"]
+    assert "goes on with what was to be made again" in capsys.readouterr().err
+    assert set(run(songs, retrain=["drums"]).ran) == {"train-drums", "generate-drums", "mix"}
+
+
+@pytest.mark.parametrize("meanwhile", [{}, {"retrain": ["bass"]}], ids=["nothing", "another stem"])
+def test_who_wanted_something_else_meanwhile_gets_the_stem_trained_anew(
+    run, first_run, songs, end_a_retraining, meanwhile
+):
+    end_a_retraining()
+    run(songs, **meanwhile)
+    assert set(run(songs, retrain=["drums"]).ran) == {"train-drums", "generate-drums", "mix"}
 
 
 def test_a_mistake_that_was_refused_is_not_what_the_next_run_builds_on(prefect_server, first_run, workspace):

@@ -262,19 +262,20 @@ def show_texts(artifact, texts, seconds=0.0):
 
 
 def test_of_many_updates_few_are_sent_and_the_last_is_among_them(server, board):
+    begun = time.monotonic()
     show_texts(artifact_of(board, pause=0.5), map(str, range(100)), seconds=0.01)
     assert board.close(10)
     assert server.data[-1] == "99"
-    assert len(server.data) <= 4
+    assert len(server.data) <= 2 + (time.monotonic() - begun) / 0.5
     times = [when for when, _ in server.bodies]
     assert times[1] - times[0] >= 0.45
 
 
 def test_what_shows_something_waits_for_no_server(server, board):
-    server.seconds = 0.5
+    server.seconds = 1.0
     longest = show_texts(artifact_of(board), map(str, range(50)), seconds=0.01)
-    assert longest < 0.1
-    assert board.close(10)
+    assert longest < 0.8
+    assert board.close(20)
     assert server.data[-1] == "49"
 
 
@@ -320,10 +321,11 @@ def test_what_takes_long_to_draw_is_drawn_seldom(server, board, monkeypatch):
         time.sleep(0.1)
         return Content(text, "")
 
+    begun = time.monotonic()
     for number in range(100):
         artifact_of(board).show(lambda number=number: draw(str(number)))
         time.sleep(0.01)
-    assert 1 <= len(server.data) <= 3
+    assert 1 <= len(server.data) <= 2 + (time.monotonic() - begun) / 1.0
 
 
 def test_what_is_not_known_yet_is_asked_for_again_but_not_for_ever(server, board):
@@ -363,7 +365,7 @@ def test_the_thread_ends_when_there_is_nothing_to_send(server, board, monkeypatc
     wait_until(lambda: server.data == ["a", "b"])
 
 
-def wait_until(condition, seconds=10.0):
+def wait_until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -159,7 +159,7 @@ def is_alive(pid):
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def wait_until(true, seconds=10.0):
+def wait_until(true, seconds=60.0):
     """Whether something comes true in time."""
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:

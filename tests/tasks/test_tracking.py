@@ -113,7 +113,7 @@ class StoredAtOnce(dict):
         self.both = threading.Barrier(2)
 
     def __setitem__(self, key, value):
-        self.both.wait(10)
+        self.both.wait(60)
         super().__setitem__(key, value)
 
 
@@ -201,23 +201,25 @@ def test_looks_at_the_machine_come_by_the_clock_and_end_with_the_training(band, 
     config = load_config([]).for_stem("drums")
     with band.tracked(system_seconds=1) as tracker:
         tracked = tracker.start_stem(band.place, "drums", config, band.shards)
+        begun = time.monotonic()
         with metrics_mirror(band.place, tracked):
             time.sleep(4.5)
+        lasted = time.monotonic() - begun
         seen = len(
             steps_of(client, client.get_run(tracker.run_id("drums")), "system/cpu_utilization_percentage")
         )
-        assert 2 <= seen <= 4
+        assert 2 <= seen <= lasted
         time.sleep(2.5)
     _, (child,) = runs_of(client)
     assert len(steps_of(client, child, "system/cpu_utilization_percentage")) == seen
 
 
 def test_a_report_never_waits_for_mlflow(band, monkeypatch):
-    monkeypatch.setattr("tasks.tracking.delivery.tell", lambda *_: time.sleep(1))
+    monkeypatch.setattr("tasks.tracking.delivery.tell", lambda *_: time.sleep(2))
     begin = time.monotonic()
     lasted = []
     band.run(meanwhile=lambda step: lasted.append(time.monotonic() - begin), steps=50)
-    assert max(b - a for a, b in itertools.pairwise(lasted)) < 0.5
+    assert max(b - a for a, b in itertools.pairwise(lasted)) < 1.5
 
 
 def test_metrics_are_complete_where_mlflow_is_killed_in_a_training_and_comes_back(band, server):

@@ -5,7 +5,6 @@ so a file read at any time holds whole samples and nothing else; and what a file
 how it was cut into blocks, nor on how often its writer was ended in between.
 """
 
-import fcntl
 import os
 import struct
 import tempfile
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from wavenet.audio.wav import wav_header
 from wavenet.errors import AudioDecodeError, ConfigError
+from wavenet.locks import try_to_hold
 
 Waveform = NDArray[np.float32]
 FRAME_LENGTH = 4096
@@ -150,11 +150,9 @@ class GrowingFile:
 
     def _open(self) -> int:
         self._handle = os.open(self.path, os.O_RDWR)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_to_hold(self._handle):
             self.close()
-            raise ConfigError(f"{self.path}: another process is writing it; wait for its end") from None
+            raise ConfigError(f"{self.path}: another process is writing it; wait for its end")
         return self._handle
 
     def _cut_back(self, mark: Mark, waiting: Waveform) -> None:

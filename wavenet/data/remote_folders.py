@@ -2,7 +2,7 @@
 
 Knows nothing of what is kept. The invariant: a folder is there once its inventory is, which is uploaded
 last and names every file with its size; what was cut off before that is no folder, and is uploaded again; and
-no folder is made of two, but where its name says that both are the same.
+none is fetched that is made of two, which digests tell where a name says nothing of the content.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from wavenet.data import stores
 from wavenet.errors import ConfigError
-from wavenet.files import new_folder, publish_folder, sizes_of_files, sync_folder
+from wavenet.files import digest_file, new_folder, publish_folder, sizes_of_files, sync_folder
 
 INVENTORY = ".waveband-files.json"
 ATTEMPTS = 5
@@ -112,30 +112,35 @@ class RemoteFolders:
             if not by_content or there.get(file) != files[file]:
                 self._put(folder / file, f"{name}/{file}")
         self.delete(f"{name}/{file}" for file in there if file not in files)
-        self.write(f"{name}/{INVENTORY}", json.dumps({"files": files, "made": time.time()}).encode())
+        digests = {} if by_content else {file: digest_file(folder / file) for file in files}
+        inventory = {"files": files, "digests": digests, "made": time.time()}
+        self.write(f"{name}/{INVENTORY}", json.dumps(inventory).encode())
 
     def _put(self, file: Path, name: str) -> None:
         self._ask(lambda: self._store.put_file(str(file), self._key(name)))
 
     def fetch(self, name: str, destination: Path) -> None:
         """Bring a folder here, whole or not at all. Raises FileNotFoundError where none is there."""
-        inventory = json.loads(self.read(f"{name}/{INVENTORY}"))
+        inventory = self._inventory(name)
         with new_folder(destination.parent, "fetched") as folder:
-            for file, size in inventory["files"].items():
-                self._fetch_into(folder, name, file, size, inventory["made"])
+            for file in inventory["files"]:
+                self._fetch_into(folder, name, file, inventory)
             publish_folder(folder, destination)
 
     def fetch_file(self, name: str, file: str, destination: Path) -> None:
         """Bring one file of a folder here, as `fetch`."""
-        inventory = json.loads(self.read(f"{name}/{INVENTORY}"))
+        inventory = self._inventory(name)
         if file not in inventory["files"]:
             raise FileNotFoundError(f"{self.address}/{name}/{file}")
         with new_folder(destination.parent, "fetched") as folder:
-            self._fetch_into(folder, name, file, inventory["files"][file], inventory["made"])
+            self._fetch_into(folder, name, file, inventory)
             os.replace(folder / file, destination)
             sync_folder(destination.parent)
 
-    def _fetch_into(self, folder: Path, name: str, file: str, size: int, made: float) -> None:
+    def _inventory(self, name: str) -> dict[str, Any]:
+        return json.loads(self.read(f"{name}/{INVENTORY}"))
+
+    def _fetch_into(self, folder: Path, name: str, file: str, inventory: Mapping[str, Any]) -> None:
         """A file into a folder, with the time of its making: who asks for the newest goes by that."""
         if stores.leads_elsewhere(file):
             raise ConfigError(
@@ -145,9 +150,12 @@ class RemoteFolders:
         place = folder / file
         place.parent.mkdir(parents=True, exist_ok=True)
         self._ask(lambda: self._store.get_file(self._key(f"{name}/{file}"), str(place)))
-        if place.stat().st_size != size:
+        if place.stat().st_size != (size := inventory["files"][file]):
             raise FileNotFoundError(f"{self.address}/{name}/{file}: not of {size} bytes")
-        os.utime(place, (made, made))
+        digest = inventory.get("digests", {}).get(file)
+        if digest is not None and digest_file(place) != digest:
+            raise FileNotFoundError(f"{self.address}/{name}/{file}: another upload's, made at the same time")
+        os.utime(place, (inventory["made"], inventory["made"]))
 
     def _key(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -7,6 +7,7 @@ and no network, whatever comes from names or files is escaped, and the same page
 import base64
 import io
 import math
+import wave
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import NamedTuple
 
 import jinja2
 import numpy as np
-import soundfile
 
 from wavenet.audio.io import read_audio
 from wavenet.evaluation.baselines import Baselines
@@ -90,7 +90,9 @@ def audio_uri(path: Path) -> str:
     waveform, sample_rate = read_audio(path)
     codes = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
     stream = io.BytesIO()
-    soundfile.write(stream, codes, sample_rate, subtype="PCM_16", format="WAV")
+    with wave.open(stream, "wb") as file:  # soundfile would call back, where Ctrl-C is lost
+        file.setparams((codes.shape[1], 2, sample_rate, len(codes), "NONE", ""))
+        file.writeframesraw(codes.astype("<i2").tobytes())
     return _data_uri("audio/wav", stream.getvalue())
 
 

@@ -60,7 +60,7 @@ class Learner:
 
 
 def save_checkpoint(folder: Path, learner: Learner, progress: Progress) -> None:
-    """Write `folder/step-...` and drop the oldest beyond `KEPT`."""
+    """Write `folder/step-...`; drop the oldest beyond `KEPT`, and what killed writers left half filled."""
     folder.mkdir(parents=True, exist_ok=True)
     name = name_of(progress.step)
     tensors = {"model": copy_weights(learner.model), "optimizer": _flatten(learner.optimizer)}
@@ -73,7 +73,7 @@ def save_checkpoint(folder: Path, learner: Learner, progress: Progress) -> None:
             save_file(values, temporary / f"{kind}.safetensors")
         write_json(temporary / STATE, asdict(progress))
         publish_folder(temporary, folder / name)
-    for old in list_checkpoints(folder)[:-KEPT]:
+    for old in [*list_checkpoints(folder)[:-KEPT], *folder.glob(".step-*")]:
         shutil.rmtree(old)
 
 

@@ -159,8 +159,8 @@ from wavenet.audio.growing import grow_audio
 
 lost = 0
 for number in range(40):
-    threading.Timer(0.005 + number / 10_000, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:
+        threading.Timer(0.005 + number / 10_000, os.kill, (os.getpid(), signal.SIGINT)).start()
         file = grow_audio(Path(sys.argv[1]) / f"{number}.flac", 4000)
         began = time.monotonic()
         while time.monotonic() - began < 1:

@@ -65,6 +65,12 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert KEPT == 2
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_checkpoint(tmp_path):
+    (tmp_path / ".step-00000001-x7" / "half").mkdir(parents=True)
+    save_checkpoint(tmp_path, new_training(), Progress(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+
+
 def test_what_a_killed_writer_left_is_not_read(tmp_path):
     learner = new_training()
     train_some(learner)
