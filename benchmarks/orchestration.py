@@ -79,7 +79,7 @@ def run_directly(input: str, workspace: Path, overrides: list[str]) -> None:
     place, ledger = open_workspace(workspace), DirectLedger()
     prepared = prepare_band(place, open_listing(input, place.downloads), settings, ledger)
     shard_sets = write_shard_sets(place, prepared, settings, ledger)
-    run = Run(place, settings, {}, ledger, Nobody(), Again(), may_train=False)  # type: ignore[arg-type]
+    run = Run(place, settings, {}, ledger, Nobody(), Again(place), may_train=False)  # type: ignore[arg-type]
     takes = {stem: made.take for stem, made in play_band(run, gather_inputs(run, shard_sets)).items()}
     ledger.call(mix, workspace=place, takes=takes, config=settings.mix)
     assert not ledger.ran, f"not cached: {ledger.ran}"

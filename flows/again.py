@@ -2,103 +2,143 @@
 
 Who opens a task run in Prefect's UI, changes its state (to Failed, say) and retries the flow run, wants that
 task again. Knows nothing of what tasks make. The invariant: what is wanted again is made once, however often
-a run is killed and started again before it ends. So each wish is an occasion with a name, which is kept in
-the workspace until a run has ended, and which the results that were made on it bear.
+a run is killed and begun again before it ends. So each wish is an occasion with a name, and a result bears
+the one that it was made on: of a task run that was set back the state it was set to, which Prefect keeps; of
+a named stem one that is kept in the workspace, with the runs that were given it and whether they have ended.
 """
 
 import sys
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import StateType, TaskRun
+from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 from pydantic import BaseModel, ValidationError
 
-from flows.run_request import Request
-from tasks.caching import describe
-from tasks.workspace import Workspace
+from tasks.workspace import Workspace, safe_name
+from wavenet.errors import ConfigError
 from wavenet.files import digest_json
 
 FOLLOWS = {"train": ("train", "generate"), "generate": ("generate",)}
 """Whose task run is set back, and what is then made again. The mix follows them all."""
 MIX = "mix"
-BADLY_ENDED = {StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
-WAITING = {StateType.PENDING, StateType.SCHEDULED}
 
 
-class Again(BaseModel):
-    """What a run is to make again. retrain: the stems that were named; occasions: of each task run, by name,
-    such as train-drums, that may only reuse what was made on that occasion."""
+class Wish(BaseModel):
+    """That a stem be made again. occasions: by task; runs: that were given it, and whether they ended."""
 
-    retrain: list[str] = []
     occasions: dict[str, str] = {}
-
-    def occasion(self, task: str, stem: str = "") -> str | None:
-        """On which occasion a task is to be done; None where any result will do."""
-        return self.occasions.get(f"{task}-{stem}" if stem else task)
+    runs: dict[str, bool] = {}
 
 
-def open_again(place: Workspace, request: Request, retrain: Collection[str]) -> Again:
-    """What this flow run is to make again, or has left to make of what it was to before. Inside a flow."""
-    name, set_back = _name_of(request), find_set_back()
-    with place.lock("again"):
-        left = _read(place, name)
-        begun = left.occasions if left.retrain == sorted(retrain) else {}
-        wanted = _all_that_follow([f"train-{stem}" for stem in retrain]) - begun.keys()
-        wanted |= _all_that_follow(set_back)
-        new = dict.fromkeys([*wanted, MIX] if wanted or set_back else [], uuid.uuid4().hex)
-        again = Again(retrain=sorted(retrain), occasions={**begun, **new})
-        if new:
-            place.write(name, again.model_dump())
-    if begun:
-        print("goes on with what was to be made again; what of it is done is reused", file=sys.stderr)
-    return again
+class Again:
+    """What a flow run is to make again."""
+
+    def __init__(
+        self, place: Workspace, retrain: Collection[str] = (), set_back: Mapping[str, str] | None = None
+    ) -> None:
+        """retrain: stems. set_back: as `find_set_back`. Inside a flow run, where it has any of them."""
+        self.place, self.retrain, self.set_back = place, frozenset(retrain), set_back or {}
+        self.run = str(runtime.flow_run.id)
+        self.wishes: list[str] = []
+        self.occasions: dict[str, str] = {}
+
+    def of_stem(self, stem: str, content: Any) -> dict[str, str]:
+        """On which occasion a stem's `train` and `generate` are to be done, where any result will not do.
+
+        content: what it is trained on and how, as JSON: a wish is for that, whatever run it is given to.
+        """
+        wanted = {
+            task: self.set_back[f"{cause}-{stem}"]
+            for cause, following in FOLLOWS.items()
+            if f"{cause}-{stem}" in self.set_back
+            for task in following
+        }
+        if stem in self.retrain:
+            wanted = self._take_wish(stem, f"{safe_name(stem)}-{digest_json([stem, content])[:16]}", wanted)
+        self.occasions |= {f"{task}-{stem}": occasion for task, occasion in wanted.items()}
+        return wanted
+
+    def of_mix(self) -> str | None:
+        """The same of the mix, once all stems were asked for: it follows them."""
+        causes = [*self.occasions.values(), *filter(None, [self.set_back.get(MIX)])]
+        return digest_json(sorted(causes)) if causes else None
+
+    def _take_wish(self, stem: str, name: str, set_back: Mapping[str, str]) -> dict[str, str]:
+        """The occasions of a stem that is to be made again; those of the run before if that did not end."""
+        with self.place.lock(f"again-{name}"):
+            wish = _read(self.place, name)
+            if self._goes_on(wish):
+                print(f"{stem} was to be made again before; what of it is done is reused", file=sys.stderr)
+            else:
+                wish = Wish(occasions=dict.fromkeys(FOLLOWS, uuid.uuid4().hex))
+            wish = Wish(occasions={**wish.occasions, **set_back}, runs={**wish.runs, self.run: False})
+            self.place.write(_file(name), wish.model_dump())
+        self.wishes.append(name)
+        return wish.occasions
+
+    def _goes_on(self, wish: Wish) -> bool:
+        """Whether a wish is this run's still: that of a retry, unless the run was completed, for who retries
+        that wants all of it again; or of another run that was killed, or goes on beside this one."""
+        if self.run in wish.runs:
+            return not _was_completed(self.run)
+        return bool(wish.runs) and not any(wish.runs.values())
+
+    def close(self) -> None:
+        """This run has ended: who wishes the same from now on wants it made once more."""
+        for name in self.wishes:
+            try:
+                with self.place.lock(f"again-{name}"):
+                    wish = _read(self.place, name)
+                    wish.runs |= {self.run: True} if self.run in wish.runs else {}
+                    self.place.write(_file(name), wish.model_dump())
+            except (OSError, ConfigError) as error:  # nothing that a run should fail for at its end
+                print(f"{name}: that it was made again cannot be kept ({error})", file=sys.stderr)
 
 
-def close_again(place: Workspace, request: Request) -> None:
-    """A run of that request has ended: who wants something again from now on wants it made."""
-    if _read(place, name := _name_of(request)).occasions:
-        place.write(name, Again().model_dump())
+def _file(name: str) -> str:
+    return f"again/{name}.json"
 
 
-def _name_of(request: Request) -> str:
-    """One file for each input and configuration, however they were asked for."""
-    return f"again/{digest_json([request.rooted().input, describe(request.settings())])}.json"
-
-
-def _read(place: Workspace, name: str) -> Again:
+def _read(place: Workspace, name: str) -> Wish:
     try:
-        return Again.model_validate(place.read(name))
+        return Wish.model_validate(place.read(_file(name)))
     except (FileNotFoundError, ValueError, ValidationError):
-        return Again()
+        return Wish()
 
 
-def _all_that_follow(names: Collection[str]) -> set[str]:
-    """Task runs, with those that are to be made again after them."""
-    parts = [name.partition("-") for name in names]
-    return {f"{task}-{stem}" for cause, _, stem in parts for task in FOLLOWS.get(cause, ())}
+def _was_completed(flow_run: str) -> bool:
+    with get_client(sync_client=True) as client:
+        return any(state.is_completed() for state in client.read_flow_run_states(uuid.UUID(flow_run)))
 
 
-def find_set_back() -> set[str]:
-    """Names of this flow run's task runs, where it is retried, that ended otherwise than `Completed`.
+def find_set_back() -> dict[str, str]:
+    """This flow run's task runs, where it is retried, that were completed and are not so any more: by name,
+    with the id of the state that somebody gave them.
 
-    What seems to be running is left out: it was killed, and what it had finished is reused. So is what seems
-    to wait and never began: Prefect hears of states late, or not at all where a process is killed.
+    Of each name the newest that was ever completed counts. What failed or was killed is no wish: what it had
+    finished is reused, and what it had not is made anyway.
     """
     if (runtime.flow_run.run_count or 1) < 2:
-        return set()
-    mine = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id]))
+        return {}
+    mine, states = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id])), dict[str, str | None]()
     with get_client(sync_client=True) as client:
-        latest = {run.name: run for run in _all_task_runs(client, mine)}
-    return {name for name, run in latest.items() if _is_set_back(run)}
+        for run in reversed(_all_task_runs(client, mine)):
+            if run.name not in states and _was_ever_completed(client, run):
+                states[run.name] = None if _is_completed(run) else str(run.state_id)
+    return {name: state for name, state in states.items() if state is not None}
 
 
-def _is_set_back(run: TaskRun) -> bool:
-    return run.state_type in BADLY_ENDED or (run.state_type in WAITING and run.start_time is not None)
+def _is_completed(run: TaskRun) -> bool:
+    return run.state is not None and run.state.is_completed()
+
+
+def _was_ever_completed(client: Any, run: TaskRun) -> bool:
+    return _is_completed(run) or any(state.is_completed() for state in client.read_task_run_states(run.id))
 
 
 def _all_task_runs(client: Any, mine: FlowRunFilter, page: int = 200) -> list[TaskRun]:

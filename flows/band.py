@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.again import Again, close_again, open_again
+from flows.again import Again, find_set_back
 from flows.doctor import report_on
 from flows.ledger import Ledger, open_ledger
 from flows.lines import work_in_lines
@@ -24,6 +24,7 @@ from flows.printing import print_result
 from flows.run_request import Request, remember_request
 from flows.training import take_all_weights
 from tasks.baselines import baselines
+from tasks.caching import describe
 from tasks.devices import is_gpu, list_slots
 from tasks.evaluate import evaluate
 from tasks.generate import choose_primes, generate
@@ -119,17 +120,16 @@ def run_band(
         check_names(settings, shard_sets, retrain)
         remember_request(place, request)  # no sooner, or what builds on it would be refused for its mistake
         tell_plan(place, shard_sets, plan)
-        again = open_again(place, request, retrain)
+        again = Again(place, retrain, find_set_back())
         run = Run(place, settings, weights, ledger, tracker, again, may_train)
         band = play_band(run, gather_inputs(run, shard_sets))
         takes = {stem: records.take for stem, records in band.items()}
         sum_of_takes = ledger.call(
-            mix, workspace=place, takes=takes, config=settings.mix, occasion=again.occasion("mix")
+            mix, workspace=place, takes=takes, config=settings.mix, occasion=again.of_mix()
         )
         output = publish_output(place, name, settings, plan, band, sum_of_takes)
         tracker.log_mix(place, sum_of_takes, output.report)
         show_band(place, name, band, sum_of_takes, output, tracker.run_id())
-        close_again(place, request)
     result = PipelineResult(
         output=output,
         figures={stem: bits_per_sample(records) for stem, records in band.items()},
@@ -140,6 +140,7 @@ def run_band(
     )
     if is_run_by_worker():  # a command prints it itself
         print_result(result, workspace)
+    again.close()
     return result
 
 
@@ -203,7 +204,10 @@ def count_lines(run: Run, num_stems: int) -> int:
 
 def play_stem(run: Run, stem: str, inputs: StemInputs) -> StemRecords:
     """One stem: its model, and what it plays."""
-    model = train_model(run, stem, inputs)
+    training = training_inputs(run.place, stem, run.settings, inputs.shards, inputs.baselines, run.weights)
+    content = {name: training[name] for name in ("shards", "model", "training", "init")}
+    again = run.again.of_stem(stem, describe(content))
+    model = train_model(run, stem, training, again.get("train"))
     heldout = run.ledger.call(
         likelihood, workspace=run.place, stem=stem, model=model.weights, shards=inputs.shards
     )
@@ -218,25 +222,25 @@ def play_stem(run: Run, stem: str, inputs: StemInputs) -> StemRecords:
         ranges=inputs.ranges,
         prints=inputs.prints,
         likelihood=heldout,
-        occasion=run.again.occasion("generate", stem),
+        occasion=again.get("generate"),
     )
     run.tracker.log_take(run.place, stem, take)
     return StemRecords(shards=inputs.shards, baselines=inputs.baselines, model=model, take=take)
 
 
-def train_model(run: Run, stem: str, inputs: StemInputs) -> ModelRecord:
-    """One stem's model, its training shown in MLflow while it goes on."""
-    tracked = run.tracker.start_stem(run.place, stem, run.settings.for_stem(stem), inputs.shards)
+def train_model(run: Run, stem: str, inputs: Mapping[str, Any], occasion: str | None) -> ModelRecord:
+    """One stem's model, its training shown in MLflow while it goes on. inputs: as `training_inputs`."""
+    tracked = run.tracker.start_stem(run.place, stem, run.settings.for_stem(stem), inputs["shards"])
     model = run.ledger.call(
         train,
-        **training_inputs(run.place, stem, run.settings, inputs.shards, inputs.baselines, run.weights),
+        **inputs,
         tracking_run=tracked,
         devices=run.settings.orchestration.devices,
-        occasion=run.again.occasion("train", stem),
+        occasion=occasion if run.may_train else None,
         only_reuse=not run.may_train,
     )
     reused = f"train-{stem}" in run.ledger.cached
-    run.tracker.log_training(run.place, stem, model, inputs.baselines, reused)
+    run.tracker.log_training(run.place, stem, model, inputs["baselines"], reused)
     link_runs(run.place, stem, tracked)
     return model
 

@@ -9,10 +9,12 @@ import re
 import sys
 import threading
 
-from tasks.artifact_board import SECONDS_TO_REST, Artifact, Board, Kind
+from tasks.artifact_board import Artifact, Board, Kind
 from wavenet.files import digest_bytes
 
-SECONDS_BETWEEN, SECONDS_AT_EXIT = 2.0, 2.0
+SECONDS_BETWEEN = 2.0
+SECONDS_AT_END, SECONDS_AT_EXIT = 20.0, 2.0
+"""So long what a run shows last may take to be drawn and sent: at its end, and where it was stopped."""
 LONGEST_PART = 40
 """Letters of a name in a key."""
 
@@ -49,7 +51,7 @@ def run_ids() -> tuple[str | None, str | None]:
     return str(task_run.id) if task_run else None, str(flow_run_id) if flow_run_id else None
 
 
-def close_artifacts(seconds: float = SECONDS_TO_REST) -> None:
+def close_artifacts(seconds: float = SECONDS_AT_END) -> None:
     """At the end of a run, wait until what it shows is sent: not for long, nor for a server that is gone."""
     _, flow_run_id = run_ids()
     if board := _boards.pop(flow_run_id or "", None):

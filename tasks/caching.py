@@ -10,6 +10,7 @@ Prefect's own cache policies are not used: see docs/decisions.md.
 import functools
 import inspect
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from prefect import Task, task
@@ -118,8 +119,12 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
                     raise NotMadeError(
                         f"{run_name.format(**inputs)}: this was not made yet with these settings"
                     )
-                scratch = {"scratch": workspace.work(key)} if "scratch" in signature.parameters else {}
+                scratch = {}
+                if "scratch" in signature.parameters:
+                    scratch = {"scratch": _open_scratch(workspace, key, record_type, occasion)}
                 record = function(workspace=workspace, **scratch, **inputs)
+                if record.lasts and scratch:
+                    workspace.write(_finished(key), {"occasion": occasion})
                 if record.lasts:
                     write_result(workspace, key, record, occasion)
                 if scratch:
@@ -130,6 +135,25 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
         return task(run, name=name, version=version, task_run_name=run_name, persist_result=False)
 
     return decorate
+
+
+def _open_scratch(
+    workspace: Workspace, key: str, record_type: type[StoredRecord], occasion: str | None
+) -> Path:
+    """A task's own folder, as an interrupted run left it. Empty where one had finished, and was killed before
+    it removed it: what is to be made again does not go on from its end."""
+    try:
+        finished = workspace.read(_finished(key))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        finished = None
+    if finished not in (None, {"occasion": occasion}) and read_result(workspace, key, record_type):
+        workspace.forget_work(key)
+    return workspace.work(key)
+
+
+def _finished(key: str) -> str:
+    """Written when a task has made all that its result names."""
+    return f"work/{key}/finished.json"
 
 
 def _tag_task_run(*tags: str | None) -> None:

@@ -6,7 +6,7 @@
     locks/     one file a key being computed
     downloads/ files of a remote input
     splits.json    which tracks are held out, once decided
-    again/     what a run was to make again, until one has ended
+    again/     that stems were to be made again, by which runs
     output/    mixes, stems and pages for people
     models/    what `waveband train` trains by itself
     prefect/, mlflow.db, mlflow-artifacts/    the embedded services

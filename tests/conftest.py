@@ -28,6 +28,7 @@ from tests.databases import (
     make_prefect_database,
 )
 from tests.forked_sessions import forked_trainings, session_server
+from tests.loopback import free_port
 from tests.tiny_demucs import write_tiny_demucs
 from wavenet.files import digest_bytes
 
@@ -124,6 +125,7 @@ def prefect_server(prefect_database, tmp_path_factory) -> Iterator[None]:
     copy_database(prefect_database, home / "prefect-test.db")
     with (
         patch("prefect.testing.utilities.mkdtemp", return_value=str(home)),  # or its tables take seconds
+        patch("prefect.testing.utilities._find_available_port", free_port),
         prefect_test_harness(server_startup_timeout=90),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):

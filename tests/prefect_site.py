@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.loopback import wait_for
 from tests.prefect_server import PrefectServer
 
 ROOT = Path(__file__).parents[1]
@@ -63,10 +64,19 @@ class Site:
         return done, found and found[1]
 
     def task_runs(self, flow_run, attempt=1):
-        """The newest state of each task run of an attempt, by name."""
+        """The last state of each task run of an attempt that came to its mix, by name.
+
+        Waits for them: Prefect hears of the flow run's end sooner than of its task runs'.
+        """
         body = {"flow_runs": {"id": {"any_": [flow_run]}}, "limit": 200}
-        runs = self.server.ask("/task_runs/filter", body)
-        return {run["name"]: run["state_name"] for run in runs if run["flow_run_run_count"] == attempt}
+
+        def ended():
+            runs = self.server.ask("/task_runs/filter", body)
+            mine = [run for run in runs if run["flow_run_run_count"] == attempt]
+            states = {run["name"]: run["state_name"] for run in mine}
+            return "mix" in states and all(run["end_time"] for run in mine) and states
+
+        return wait_for(ended)
 
     def flow_run(self, identity):
         return self.server.ask(f"/flow_runs/{identity}")

@@ -109,7 +109,12 @@ def test_a_run_outlives_the_worker_that_started_it(site, first):
     """Which is killed in mid-training; what it prints from then on, nobody reads."""
     slow = {"training": {"steps": 400, "checkpoint_seconds": 0.1}}
     _, identity = site.run("train-stem", stem="drums", changes=slow, workspace=str(site.workspace))
-    wait_for(lambda: list(site.workspace.glob("work/train-*/checkpoints/step-*")))
+    wait_for(
+        lambda: (
+            list(site.workspace.glob("work/train-*/checkpoints/step-*"))
+            or site.flow_run(identity)["end_time"]
+        )
+    )
     site.worker.kill()
     site.worker.wait()
     site.start_worker()

@@ -47,6 +47,8 @@ for _ in range(600):
         break
     except OSError:
         assert server.poll() is None
+else:
+    sys.exit("it never answered")
 server.terminate()
 server.wait(60)
 """

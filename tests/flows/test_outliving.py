@@ -3,10 +3,10 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from flows.outliving import STARTED_BY_A_WORKER
+from tests.loopback import wait_for
 
 ROOT = Path(__file__).parents[2]
 PRINTER = """
@@ -19,6 +19,7 @@ outlive_worker()  # a second flow in one process
 print("a nul: \\0 and on")
 subprocess.run([sys.executable, "-c", "print('a child')"], check=True)
 began = time.monotonic()
+Path(sys.argv[2]).with_suffix(".begun").touch()
 while time.monotonic() - began < float(sys.argv[1]):
     print("one line of many", file=sys.stderr, flush=True)
 print("the last line")
@@ -50,11 +51,8 @@ def test_all_that_is_printed_arrives_also_what_children_print(tmp_path):
 def test_who_prints_all_the_time_outlives_who_reads_it(tmp_path):
     ends = [tmp_path / f"end-{number}" for number in range(4)]
     readers = [start(READER, sys.executable, "-c", PRINTER, 4, end) for end in ends]
-    time.sleep(2)
+    wait_for(lambda: all(end.with_suffix(".begun").exists() for end in ends))
     for reader in readers:
         reader.kill()
         reader.wait()
-    began = time.monotonic()
-    while not all(end.exists() for end in ends):
-        assert time.monotonic() - began < 60
-        time.sleep(0.1)
+    wait_for(lambda: all(end.exists() for end in ends))

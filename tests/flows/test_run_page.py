@@ -36,6 +36,7 @@ def shown(first_run, workspace):
     """MLflow's runs, and Prefect's artifacts and task runs, of a run on `songs`."""
     runs = latest_runs(workspace)
     flow_run_id = runs[None].data.tags["prefect.flow_run_id"]
+    wait_for(lambda: "mix" in task_runs_of(flow_run_id))  # Prefect hears of task runs late
     return runs, artifacts_of(flow_run_id), task_runs_of(flow_run_id)
 
 
@@ -122,7 +123,7 @@ def test_a_browser_shows_a_finished_run(server, run, songs, workspace, browser, 
     browser.open(f"{server.ui}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts")
     browser.wait_for_text("Completed", "100% train drums 6/6", "sample-bass", "the mix of 2 stems")
     browser.screenshot(tmp_path / "run.png", 1500, 3000)
-    assert browser.ask(COUNT_PICTURES) == 7  # loss, sample and take of two stems, and the mix
+    wait_for(lambda: browser.ask(COUNT_PICTURES) == 7)  # loss, sample and take of two stems, and the mix
     for key in ("band", "doctor", "loss-drums", "take-drums", "sample-drums", "mlflow-drums"):
         browser.open(f"{server.ui}/v2/artifacts/artifact/{artifacts[key].id}")
         browser.wait_for_text(key, "Flow Run", *(["notes [of]"] if key == "doctor" else []))

@@ -17,7 +17,7 @@ def digests(workspace):
     return {path.stem: read_json(path)["record"]["digest"] for path in results}
 
 
-@pytest.mark.timeout(900)  # workers that import torch each, on a machine that may be busy
+@pytest.mark.timeout(1800)  # workers that import torch each, on a machine that may be busy
 @pytest.mark.parametrize("runner", ["dask", "ray"])
 def test_a_cluster_makes_what_threads_make(run, lent_run, songs, workspace, runner):
     result = run(songs, f"orchestration.runner={runner}", "orchestration.workers=2")

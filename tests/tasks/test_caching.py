@@ -1,13 +1,14 @@
 """Keys are content, and stored results are used only while their files are as they were."""
 
 import multiprocessing
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.caching import content_key, describe, read_result, write_result
+from tasks.caching import cached_task, content_key, describe, read_result, write_result
 from tasks.publish import _file_names
 from tasks.records import ShardsRecord, SongRecord
 from tasks.workspace import Workspace, safe_name
@@ -15,6 +16,7 @@ from wavenet.audio.decoding import AudioSource
 from wavenet.config import SeparationConfig, TrainingConfig
 from wavenet.data.songs import Song
 from wavenet.errors import UnreadableError
+from wavenet.files import write_text
 
 
 @pytest.fixture
@@ -86,6 +88,64 @@ def test_a_result_that_the_disk_does_not_give_is_not_taken_for_one_that_was_neve
     (place.root / "results" / "key.json").symlink_to("key.json")  # a loop, which no user may open
     with pytest.raises(UnreadableError, match="nothing is lost: run again"):
         read_result(place, "key", ShardsRecord)
+
+
+def test_a_result_has_the_occasion_that_it_was_made_on_and_is_another_ones_only_for_who_does_not_care(stored):
+    place, record, _ = stored
+    assert read_result(place, "key", ShardsRecord, "monday") is None
+    write_result(place, "key", record, "monday")
+    assert read_result(place, "key", ShardsRecord, "monday") == record
+    assert read_result(place, "key", ShardsRecord, "friday") is None
+    assert read_result(place, "key", ShardsRecord) == record
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """Make something in five steps, one file each, and go on from those that are there. Returns how many were
+    made. killed: after a step, or with the result written."""
+    place = Workspace(root=tmp_path)
+
+    def step_by_step(killed=None, occasion=None):
+        made = []
+
+        @cached_task(version="1", run_name="steps")
+        def steps(workspace: Workspace, scratch: Path) -> ShardsRecord:
+            for number in range(len(list(scratch.glob("step-*"))), 5):
+                write_text(scratch / f"step-{number}", "")
+                made.append(number)
+                if number == killed:
+                    raise KeyboardInterrupt
+            with workspace.new_folder("steps") as folder:
+                write_text(folder / "a.txt", "")
+                return ShardsRecord(digest="d", stem="x", folder=workspace.publish(folder, "d"))
+
+        def write_and_be_killed(*result):
+            write_result(*result)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            if killed == "with its result":
+                patch.setattr("tasks.caching.write_result", write_and_be_killed)
+            steps.fn(workspace=place, occasion=occasion)
+        return len(made)
+
+    return step_by_step
+
+
+def test_what_is_made_again_goes_on_from_where_it_was_ended(steps):
+    assert steps() == 5
+    assert steps(occasion="monday", killed=2) == 3
+    assert steps(occasion="monday") == 2
+    assert steps(occasion="monday") == 0
+    assert steps() == 0
+
+
+def test_what_is_made_again_does_not_go_on_from_the_end_of_what_was_killed_when_it_had_finished(steps):
+    assert steps(killed="with its result") == 5
+    assert steps() == 0
+    assert steps(occasion="monday", killed="with its result") == 5
+    assert steps(occasion="friday", killed=1) == 2
+    assert steps(occasion="friday") == 3
 
 
 def _hold(root, entered, leave):

@@ -42,7 +42,7 @@ def test_a_claim_is_held_by_one_machine_at_a_time(store, monkeypatch):
 
 
 def test_a_claim_that_is_renewed_does_not_lapse(store, capsys, monkeypatch):
-    monkeypatch.setattr(lease_module, "LAPSE_SECONDS", 2.0)
+    monkeypatch.setattr(lease_module, "LAPSE_SECONDS", 8.0)
     left, got = threading.Event(), threading.Event()
 
     def wait():
@@ -52,7 +52,7 @@ def test_a_claim_that_is_renewed_does_not_lapse(store, capsys, monkeypatch):
     with lease(store, "locks/x", "mine"):
         waiting = threading.Thread(target=wait)
         waiting.start()
-        assert not got.wait(3.5)
+        assert not got.wait(10.0)
     assert got.wait(60)
     waiting.join(60)
     left.set()
@@ -65,6 +65,7 @@ def test_a_claim_left_behind_lapses_and_one_of_all_who_wait_takes_it(store):
 
     def work(machine):
         with lease(store, "locks/x", machine):
+            lease_module.LAPSE_SECONDS = 60.0  # the dead one's has lapsed
             inside.append(machine)
             most.append(len(inside))
             time.sleep(0.2)

@@ -12,6 +12,7 @@ from tasks.remote import CACHE, workspace_at
 from tasks.shared_checkpoints import shared_checkpoints
 from tests.small_training import config, shard_folder
 from wavenet.errors import TrainingStoppedError
+from wavenet.files import write_text
 from wavenet.training import CHECKPOINTS
 from wavenet.training.loop import train_model
 from wavenet.training.metrics import METRICS, SPEED, STEP, TRAIN_BITS, read_metrics
@@ -170,6 +171,14 @@ def test_a_checkpoint_that_two_machines_uploaded_at_once_is_not_taken(shared, ca
         pass
     assert [path.name for path in (shared.work("train-1") / CHECKPOINTS).iterdir()] == ["step-00000001"]
     assert "another upload's" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_same_sizes_but_another_content_is_uploaded_again(machine, tmp_path):
+    store, folder = machine("first").remote, tmp_path / "folder"
+    for text in ("one", "two", "two"):
+        write_text(folder / "a.txt", text)
+        store.upload(folder, "output/x")
+        assert store.read("output/x/a.txt") == text.encode()
 
 
 def test_where_the_file_system_knows_no_links_checkpoints_are_copied(machine, monkeypatch):

@@ -98,21 +98,21 @@ class RemoteFolders:
         return sorted(file.split("/")[0] for file in self.sizes(name) if file.endswith(f"/{INVENTORY}"))
 
     def upload(self, folder: Path, name: str, *, by_content: bool = False) -> None:
-        """Keep a finished folder under a name. A whole one with files of the same sizes stays as it is.
+        """Keep a finished folder under a name. A whole one with the same files stays as it is.
 
         by_content: the name stands for the content, so files that are there are kept if they have the size:
         an upload that was cut off goes on. Of another folder they may be from another machine's half.
         """
         files, there = sizes_of_files(folder), self.sizes(name)
+        digests = {} if by_content else {file: digest_file(folder / file) for file in files}
         whole = there.pop(INVENTORY, None) is not None
-        if whole and there == files:
+        if whole and there == files and (by_content or self._digests(name) in ({}, digests)):
             return
         self.delete([f"{name}/{INVENTORY}"] if whole else [])
         for file in files:
             if not by_content or there.get(file) != files[file]:
                 self._put(folder / file, f"{name}/{file}")
         self.delete(f"{name}/{file}" for file in there if file not in files)
-        digests = {} if by_content else {file: digest_file(folder / file) for file in files}
         inventory = {"files": files, "digests": digests, "made": time.time()}
         self.write(f"{name}/{INVENTORY}", json.dumps(inventory).encode())
 
@@ -139,6 +139,10 @@ class RemoteFolders:
 
     def _inventory(self, name: str) -> dict[str, Any]:
         return json.loads(self.read(f"{name}/{INVENTORY}"))
+
+    def _digests(self, name: str) -> dict[str, str]:
+        """Of a folder's files; empty where none were kept."""
+        return self._inventory(name).get("digests", {})
 
     def _fetch_into(self, folder: Path, name: str, file: str, inventory: Mapping[str, Any]) -> None:
         """A file into a folder, with the time of its making: who asks for the newest goes by that."""

@@ -36,8 +36,9 @@ PACKAGES = {
 }
 """The kinds of address there are, and the package of each. Of fsspec's those that lead to other machines,
 and not to any file of this one; ftp and sftp are left out, for their keys do not name the host."""
-SECRET = re.compile(r"(?<=password=)[^&\s'\")]+", re.IGNORECASE)
-"""What a query such as `?user=ada&password=...` of a database's address ends with."""
+SECRET = re.compile(r"((?:password|passwd|pwd)=)[^&\s]+", re.IGNORECASE)
+"""In a query such as `?user=ada&password=...` of a database's address."""
+HIDDEN = r"\1***"
 IN_REMOTE = frozenset({"s3fs", "aiohttp", "fsspec"})
 """Packages that come with `waveband[remote]`."""
 ADDRESSES = "s3://, gs://, az://, abfs://, hf://, https:// or http://"
@@ -79,13 +80,13 @@ def public_address(address: str) -> str:
         return address
     protocol, _, rest = address.partition("://")
     host, slash, key = rest.partition("/")
-    key = key.partition("?")[0] if is_web(address) else SECRET.sub("***", key)
-    return f"{protocol}://{host.rpartition('@')[2]}{slash}{key}"
+    key = key.partition("?")[0] if is_web(address) else key
+    return SECRET.sub(HIDDEN, f"{protocol}://{host.rpartition('@')[2]}{slash}{key}")
 
 
 def public_text(text: str) -> str:
     """A text, such as another library's error, whose addresses are without names and passwords."""
-    return SECRET.sub("***", re.sub(r"(?<=://)[^/\s]*@", "", text))
+    return SECRET.sub(HIDDEN, re.sub(r"(?<=://)[^/\s]*@", "", text))
 
 
 def open_store(protocol: str) -> Any:

@@ -73,8 +73,10 @@ def save_checkpoint(folder: Path, learner: Learner, progress: Progress) -> None:
             save_file(values, temporary / f"{kind}.safetensors")
         write_json(temporary / STATE, asdict(progress))
         publish_folder(temporary, folder / name)
-    for old in [*list_checkpoints(folder)[:-KEPT], *folder.glob(".step-*")]:
+    for old in list_checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
+    for left in folder.glob(".step-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def load_checkpoint(

@@ -451,6 +451,7 @@ def test_addresses_of_no_use_are_refused_with_those_that_are(address, downloads)
             "postgresql://host/db?user=ada&password=secret&connect_timeout=9",
             "postgresql://host/db?user=ada&password=***&connect_timeout=9",
         ),
+        ("postgresql://?host=h&password=secret", "postgresql://?host=h&password=***"),
     ],
 )
 def test_an_address_is_told_without_what_only_its_reader_should_know(address, told):
@@ -463,7 +464,7 @@ def test_an_address_is_told_without_what_only_its_reader_should_know(address, to
         ("asked http://me:secret@host:1/api (refused)", "asked http://host:1/api (refused)"),
         ("postgresql+psycopg2://me:se@cret@host/db is closed", "postgresql+psycopg2://host/db is closed"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
-        ("(mysql://host/db?ssl=1&password=secret)", "(mysql://host/db?ssl=1&password=***)"),
+        ("mysql://host/db?passwd=se)cret&ssl=1 is closed", "mysql://host/db?passwd=***&ssl=1 is closed"),
     ],
 )
 def test_a_text_is_told_without_the_passwords_of_its_addresses(text, told):
