@@ -10,6 +10,7 @@ a named stem one that is kept in the workspace, with the runs that were given it
 import sys
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from prefect import runtime
@@ -29,10 +30,12 @@ MIX = "mix"
 
 
 class Wish(BaseModel):
-    """That a stem be made again. occasions: by task; runs: that were given it, and whether they ended."""
+    """That a stem be made again. occasions: by task; runs: that were given it, and how often each had been
+    completed by then; ended: those of them that came to their end."""
 
     occasions: dict[str, str] = {}
-    runs: dict[str, bool] = {}
+    runs: dict[str, int] = {}
+    ended: list[str] = []
 
 
 class Again:
@@ -76,26 +79,28 @@ class Again:
                 print(f"{stem} was to be made again before; what of it is done is reused", file=sys.stderr)
             else:
                 wish = Wish(occasions=dict.fromkeys(FOLLOWS, uuid.uuid4().hex))
-            wish = Wish(occasions={**wish.occasions, **set_back}, runs={**wish.runs, self.run: False})
+            wish.occasions |= set_back
+            wish.runs[self.run] = _count_ends(self.run)
             self.place.write(_file(name), wish.model_dump())
         self.wishes.append(name)
         return wish.occasions
 
     def _goes_on(self, wish: Wish) -> bool:
-        """Whether a wish is this run's still: that of a retry, unless the run was completed, for who retries
-        that wants all of it again; or of another run that was killed, or goes on beside this one."""
+        """Whether a wish is this run's still: that of a retry, unless it was completed since, for who retries
+        that wants all of it again, or what is set back; or that of another run, killed or still at it."""
         if self.run in wish.runs:
-            return not _was_completed(self.run)
-        return bool(wish.runs) and not any(wish.runs.values())
+            return bool(self.set_back) or _count_ends(self.run) <= wish.runs[self.run]
+        return bool(wish.runs) and not wish.ended
 
     def close(self) -> None:
-        """This run has ended: who wishes the same from now on wants it made once more."""
+        """This run has ended, but for telling so: who wishes the same from now on wants it made once more."""
         for name in self.wishes:
             try:
                 with self.place.lock(f"again-{name}"):
                     wish = _read(self.place, name)
-                    wish.runs |= {self.run: True} if self.run in wish.runs else {}
-                    self.place.write(_file(name), wish.model_dump())
+                    if self.run in wish.runs:
+                        wish.ended.append(self.run)
+                        self.place.write(_file(name), wish.model_dump())
             except (OSError, ConfigError) as error:  # nothing that a run should fail for at its end
                 print(f"{name}: that it was made again cannot be kept ({error})", file=sys.stderr)
 
@@ -111,9 +116,12 @@ def _read(place: Workspace, name: str) -> Wish:
         return Wish()
 
 
-def _was_completed(flow_run: str) -> bool:
+def _count_ends(flow_run: str) -> int:
+    """How often a flow run was completed: more than once, where a person has retried it since."""
+    if (runtime.flow_run.run_count or 1) < 2:
+        return 0
     with get_client(sync_client=True) as client:
-        return any(state.is_completed() for state in client.read_flow_run_states(uuid.UUID(flow_run)))
+        return sum(state.is_completed() for state in client.read_flow_run_states(uuid.UUID(flow_run)))
 
 
 def find_set_back() -> dict[str, str]:
@@ -125,20 +133,30 @@ def find_set_back() -> dict[str, str]:
     """
     if (runtime.flow_run.run_count or 1) < 2:
         return {}
-    mine, states = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id])), dict[str, str | None]()
+    mine, found = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id])), dict[str, str | None]()
     with get_client(sync_client=True) as client:
         for run in reversed(_all_task_runs(client, mine)):
-            if run.name not in states and _was_ever_completed(client, run):
-                states[run.name] = None if _is_completed(run) else str(run.state_id)
-    return {name: state for name, state in states.items() if state is not None}
+            if run.name not in found and run.name.partition("-")[0] in {*FOLLOWS, MIX}:
+                with suppress(NeverCompletedError):
+                    found[run.name] = _read_set_back(client, run)
+    return {name: state for name, state in found.items() if state is not None}
 
 
-def _is_completed(run: TaskRun) -> bool:
-    return run.state is not None and run.state.is_completed()
+class NeverCompletedError(Exception):
+    """A task run was killed or failed, or goes on."""
 
 
-def _was_ever_completed(client: Any, run: TaskRun) -> bool:
-    return _is_completed(run) or any(state.is_completed() for state in client.read_task_run_states(run.id))
+def _read_set_back(client: Any, run: TaskRun) -> str | None:
+    """The id of the state that a completed task run was set to; None where it is completed still, or has just
+    been called crashed, with its process. Raises NeverCompletedError."""
+    if run.state is not None and run.state.is_completed():
+        return None
+    states = sorted(client.read_task_run_states(run.id), key=lambda state: state.timestamp)
+    ends = [number for number, state in enumerate(states) if state.is_completed()]
+    if not ends:
+        raise NeverCompletedError
+    later = [state for state in states[ends[-1] + 1 :] if not state.is_crashed()]
+    return str(later[0].id) if later else None
 
 
 def _all_task_runs(client: Any, mine: FlowRunFilter, page: int = 200) -> list[TaskRun]:

@@ -24,9 +24,9 @@ from tasks.workspace import Workspace
 from wavenet.config import NO_CONTENT
 from wavenet.disk import full_disk_told
 from wavenet.errors import NotMadeError, UnreadableError
-from wavenet.files import digest_json, sizes_of_files
+from wavenet.files import digest_json, read_json, sizes_of_files
 
-CACHED = "Cached"
+CACHED, OCCASION = "Cached", "occasion"
 
 
 def content_key(name: str, version: str, inputs: dict[str, Any]) -> str:
@@ -66,7 +66,7 @@ def read_result(
     try:
         stored = workspace.read(f"results/{key}.json")
         record = record_type.model_validate(stored["record"])
-        if occasion not in {None, stored.get("occasion")}:
+        if occasion not in {None, stored.get(OCCASION)}:
             return None
         return record if workspace.holds(record.folder, stored["files"]) else None
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, ValidationError):
@@ -81,7 +81,7 @@ def read_result(
 def write_result(workspace: Workspace, key: str, record: StoredRecord, occasion: str | None = None) -> None:
     """Store the record of a key, the sizes of the files it stands for, and on which occasion it was made."""
     files = sizes_of_files(workspace.path(record.folder))
-    made = {"occasion": occasion} if occasion else {}
+    made = {OCCASION: occasion} if occasion else {}
     result = {"record": record.model_dump(mode="json"), "files": files, **made}
     workspace.write(f"results/{key}.json", result)
 
@@ -123,8 +123,6 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
                 if "scratch" in signature.parameters:
                     scratch = {"scratch": _open_scratch(workspace, key, record_type, occasion)}
                 record = function(workspace=workspace, **scratch, **inputs)
-                if record.lasts and scratch:
-                    workspace.write(_finished(key), {"occasion": occasion})
                 if record.lasts:
                     write_result(workspace, key, record, occasion)
                 if scratch:
@@ -140,20 +138,26 @@ def cached_task(*, version: str, run_name: str, ignore: Collection[str] = ()) ->
 def _open_scratch(
     workspace: Workspace, key: str, record_type: type[StoredRecord], occasion: str | None
 ) -> Path:
-    """A task's own folder, as an interrupted run left it. Empty where one had finished, and was killed before
-    it removed it: what is to be made again does not go on from its end."""
-    try:
-        finished = workspace.read(_finished(key))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        finished = None
-    if finished not in (None, {"occasion": occasion}) and read_result(workspace, key, record_type):
+    """A task's own folder, as a run left it that was ended on this occasion, or before there was a result.
+
+    Of another occasion, where there is a result, it is emptied: it was left by who had finished and was
+    killed before it was removed, or by who wanted something else; neither is a beginning of this.
+    """
+    scratch, name = workspace.work(key), f"work/{key}/{OCCASION}"
+    here = _read_occasion(lambda: read_json(scratch / OCCASION)) if scratch.exists() else occasion
+    there = _read_occasion(lambda: workspace.read(name), occasion)
+    if {here, there} != {occasion} and read_result(workspace, key, record_type):
         workspace.forget_work(key)
-    return workspace.work(key)
+    workspace.write(name, {OCCASION: occasion})
+    return scratch
 
 
-def _finished(key: str) -> str:
-    """Written when a task has made all that its result names."""
-    return f"work/{key}/finished.json"
+def _read_occasion(read: Callable[[], Any], none: str | None = None) -> str | None:
+    """none: what stands for one that is not told."""
+    try:
+        return read()[OCCASION]
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return none
 
 
 def _tag_task_run(*tags: str | None) -> None:

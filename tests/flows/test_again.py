@@ -14,9 +14,9 @@ from tasks.workspace import Workspace
 def wish(tmp_path, monkeypatch):
     """Have a flow run of that id begin, and tell on which occasions it makes a stem again."""
     place = Workspace(root=tmp_path)
-    monkeypatch.setattr(again, "_was_completed", lambda run: run.startswith("completed"))
 
-    def begin(run, stem="drums", content="settings", set_back=None):
+    def begin(run, stem="drums", content="settings", set_back=None, ends=0):
+        monkeypatch.setattr(again, "_count_ends", lambda _: ends)
         monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", run)
         begun = Again(place, [stem], set_back)
         begun.of_stem(stem, content)
@@ -37,10 +37,21 @@ def test_a_wish_is_one_until_a_run_that_was_given_it_has_ended(wish):
 
 
 def test_a_retry_goes_on_with_its_wish_unless_its_run_was_completed(wish):
-    for run, same in (("lost", True), ("completed", False)):
-        ended = wish(run)
-        ended.close()  # of the one, no server heard that
-        assert (wish(run).occasions == ended.occasions) == same
+    ended = wish("1")
+    ended.close()
+    assert wish("1").occasions == ended.occasions  # no server heard of its end
+    assert wish("2").occasions != ended.occasions
+    retried = wish("3", ends=1)
+    assert wish("3", ends=1).occasions == retried.occasions  # and it was killed
+    assert wish("3", ends=2).occasions != retried.occasions
+
+
+def test_what_is_set_back_in_a_run_that_was_completed_is_all_that_is_made_again(wish):
+    completed = wish("1")
+    completed.close()
+    anew = wish("1", set_back={"generate-drums": "state"}, ends=1)
+    assert anew.occasions == {**completed.occasions, "generate-drums": "state"}
+    assert wish("1", set_back={"train-bass": "state"}, ends=1).occasions == anew.occasions
 
 
 def test_what_others_want_is_another_wish(wish):
@@ -90,17 +101,20 @@ def test_that_a_wish_cannot_be_kept_fails_no_run_that_has_ended(wish, monkeypatc
     assert "cannot be kept (no more)" in capsys.readouterr().err
 
 
+SET, SET_TO_PENDING = Failed(message="by hand"), Pending(message="by hand")
 HISTORIES = {
     "failed": [[Running(), Failed()]],
     "crashed": [[Running(), Crashed()]],
     "done": [[Running(), Completed()]],
     "killed": [[Running()]],
     "heard-of-late": [[Running(), Completed()], [Pending()]],
-    "set-to-failed": [[Running(), Completed(), Failed()]],
-    "set-to-pending": [[Running(), Completed(name="Cached"), Pending()]],
-    "set-back-and-killed": [[Completed(), Failed()], [Running()]],
-    "set-back-and-failed": [[Completed(), Failed()], [Running(), Failed()]],
-    "set-back-and-done": [[Completed(), Failed()], [Running(), Completed()]],
+    "crashed-at-its-end": [[Running(), Completed(), Crashed()]],
+    "set-to-failed": [[Running(), Completed(), SET]],
+    "set-to-pending": [[Running(), Completed(name="Cached"), SET_TO_PENDING]],
+    "set-to-pending-and-crashed": [[Running(), Completed(), SET_TO_PENDING, Crashed()]],
+    "set-back-and-killed": [[Completed(), SET], [Running()]],
+    "set-back-and-failed": [[Completed(), SET], [Running(), Failed()]],
+    "set-back-and-done": [[Completed(), SET], [Running(), Completed()]],
 }
 """States of the task runs of one name, in each attempt."""
 
@@ -112,23 +126,27 @@ def work():
 
 @flow
 def retried():
-    """Task runs with those histories; which of them are set back, and the last state of each task run."""
-    states = {}
+    """Task runs with those histories; which of them are set back, and which states people gave them."""
+    given = {}
     with get_client(sync_client=True) as client:
         for attempt in range(2):
             for name, histories in HISTORIES.items():
                 for first, *later in histories[attempt : attempt + 1]:
+                    key = f"{name}-{attempt}"
                     run = client.create_task_run(
-                        work, runtime.flow_run.id, f"{name}-{attempt}", name=name, state=first
+                        work, runtime.flow_run.id, key, name=f"train-{name}", state=first
                     )
                     for state in later:
                         client.set_task_run_state(run.id, state, force=True)
-                    states[name, attempt] = str(client.read_task_run(run.id).state_id)
-    return again.find_set_back(), states
+                    for state in client.read_task_run_states(run.id):
+                        if state.message == SET.message:
+                            given[run.name] = str(state.id)
+    return again.find_set_back(), given
 
 
 def test_what_was_completed_and_set_back_is_wanted_again_until_it_was_done(prefect_server, monkeypatch):
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", "2")
-    found, states = retried()
-    wanted = ("set-to-failed", "set-to-pending", "set-back-and-killed", "set-back-and-failed")
-    assert found == {name: states[name, 0] for name in wanted}
+    found, given = retried()
+    assert len(given) == 6
+    del given["train-set-back-and-done"]
+    assert found == given

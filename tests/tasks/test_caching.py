@@ -145,7 +145,13 @@ def test_what_is_made_again_does_not_go_on_from_the_end_of_what_was_killed_when_
     assert steps() == 0
     assert steps(occasion="monday", killed="with its result") == 5
     assert steps(occasion="friday", killed=1) == 2
-    assert steps(occasion="friday") == 3
+    assert steps(occasion="sunday", killed=1) == 2
+    assert steps(occasion="sunday") == 3
+
+
+def test_what_was_begun_before_there_was_any_goes_on_on_every_occasion(steps):
+    assert steps(killed=1) == 2
+    assert steps(occasion="monday") == 3
 
 
 def _hold(root, entered, leave):
