@@ -87,9 +87,12 @@ class Again:
 
     def _goes_on(self, wish: Wish) -> bool:
         """Whether a wish is this run's still: that of a retry, unless it was completed since, for who retries
-        that wants all of it again, or what is set back; or that of another run, killed or still at it."""
+        that wants all of it again; or that of another run, killed or still at it. Where something is set
+        back, that alone is to be made again, and not what was made on any wish before."""
+        if self.set_back:
+            return bool(wish.runs)
         if self.run in wish.runs:
-            return bool(self.set_back) or _count_ends(self.run) <= wish.runs[self.run]
+            return _count_ends(self.run) <= wish.runs[self.run]
         return bool(wish.runs) and not wish.ended
 
     def close(self) -> None:

@@ -188,9 +188,23 @@ def gather_inputs(run: Run, shard_sets: dict[str, ShardsRecord]) -> dict[str, St
 
 def play_band(run: Run, inputs: Mapping[str, StemInputs]) -> dict[str, StemRecords]:
     """Each stem's model and take."""
+    again = {stem: find_occasions(run, stem, inputs[stem]) for stem in inputs}  # of all, before one begins
     return work_in_lines(
-        lambda stem: play_stem(run, stem, inputs[stem]), inputs, count_lines(run, len(inputs))
+        lambda stem: play_stem(run, stem, inputs[stem], again[stem]), inputs, count_lines(run, len(inputs))
     )
+
+
+def find_occasions(run: Run, stem: str, inputs: StemInputs) -> dict[str, str]:
+    """On which occasion each task of a stem is to be done, where any result will not do."""
+    training = training_of(run, stem, inputs)
+    return run.again.of_stem(
+        stem, describe({name: training[name] for name in ("shards", "model", "training", "init")})
+    )
+
+
+def training_of(run: Run, stem: str, inputs: StemInputs) -> dict[str, Any]:
+    """As `training_inputs`, of a run."""
+    return training_inputs(run.place, stem, run.settings, inputs.shards, inputs.baselines, run.weights)
 
 
 def count_lines(run: Run, num_stems: int) -> int:
@@ -202,12 +216,9 @@ def count_lines(run: Run, num_stems: int) -> int:
     return min(num_stems, len(slots) + any(map(is_gpu, slots)))
 
 
-def play_stem(run: Run, stem: str, inputs: StemInputs) -> StemRecords:
-    """One stem: its model, and what it plays."""
-    training = training_inputs(run.place, stem, run.settings, inputs.shards, inputs.baselines, run.weights)
-    content = {name: training[name] for name in ("shards", "model", "training", "init")}
-    again = run.again.of_stem(stem, describe(content))
-    model = train_model(run, stem, training, again.get("train"))
+def play_stem(run: Run, stem: str, inputs: StemInputs, again: Mapping[str, str]) -> StemRecords:
+    """One stem: its model, and what it plays. again: as `find_occasions`."""
+    model = train_model(run, stem, training_of(run, stem, inputs), again.get("train"))
     heldout = run.ledger.call(
         likelihood, workspace=run.place, stem=stem, model=model.weights, shards=inputs.shards
     )

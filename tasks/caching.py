@@ -9,6 +9,7 @@ Prefect's own cache policies are not used: see docs/decisions.md.
 
 import functools
 import inspect
+import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -147,7 +148,9 @@ def _open_scratch(
     here = _read_occasion(lambda: read_json(scratch / OCCASION)) if scratch.exists() else occasion
     there = _read_occasion(lambda: workspace.read(name), occasion)
     if {here, there} != {occasion} and read_result(workspace, key, record_type):
-        workspace.forget_work(key)
+        if there != occasion:
+            workspace.forget_work(key)
+        shutil.rmtree(scratch, ignore_errors=True)  # but not what another machine has begun on this one
     workspace.write(name, {OCCASION: occasion})
     return scratch
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.caching import cached_task
+from tasks.caching import OCCASION, cached_task
 from tasks.playing import (
     Performance,
     choose_guard,
@@ -161,7 +161,8 @@ def _open_recording(
         return recording.resume()
     except WavebandError:  # there is none, or it was left by another machine: the key holds the rest
         for path in scratch.iterdir():
-            path.unlink()
+            if path.name != OCCASION:
+                path.unlink()
         return recording.begin(performance.context)
 
 

@@ -52,6 +52,10 @@ def test_what_is_set_back_in_a_run_that_was_completed_is_all_that_is_made_again(
     anew = wish("1", set_back={"generate-drums": "state"}, ends=1)
     assert anew.occasions == {**completed.occasions, "generate-drums": "state"}
     assert wish("1", set_back={"train-bass": "state"}, ends=1).occasions == anew.occasions
+    assert wish("1", ends=1).occasions == anew.occasions  # the retry that made that again was killed
+    other = wish("2", ends=1)
+    other.close()
+    assert wish("1", set_back={"mix": "state"}, ends=2).occasions == other.occasions
 
 
 def test_what_others_want_is_another_wish(wish):

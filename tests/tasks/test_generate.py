@@ -38,7 +38,7 @@ def measure(task, **inputs):
 def play(shard_folder, tmp_path):
     """Run the task on random weights and real shards, in a workspace by name."""
 
-    def play(config=CONFIG, name="workspace"):
+    def play(config=CONFIG, name="workspace", occasion=None):
         place = Workspace(root=tmp_path / name)
         if not place.root.exists():
             shutil.copytree(shard_folder, place.root / "shards")
@@ -59,6 +59,7 @@ def play(shard_folder, tmp_path):
             ranges=measure(ranges, **stem, shards=shards),
             prints=measure(prints, **stem, shards=shards),
             likelihood=measure(likelihood, **stem, shards=shards, model=model.weights),
+            occasion=occasion,
         )
         return made, place.path(made.folder)
 
@@ -99,8 +100,9 @@ def test_a_take_that_cannot_be_scored_is_kept_and_scored_by_the_next_run(play, m
     assert again.badness == read_scores(folder / SCORES).takes[0].badness
 
 
-def test_an_interrupted_task_goes_on_and_ends_with_the_same_digest(play, monkeypatch):
-    whole, _ = play(name="undisturbed")
+@pytest.mark.parametrize("occasion", [None, "monday"], ids=["the first time", "again"])
+def test_an_interrupted_task_goes_on_and_ends_with_the_same_digest(play, monkeypatch, occasion):
+    whole, _ = play(name="workspace" if occasion else "undisturbed")
     monkeypatch.setattr(recording, "SECONDS_BETWEEN", 0)
     take_in, seen, begun = Recording.take_in, [], []
 
@@ -113,9 +115,9 @@ def test_an_interrupted_task_goes_on_and_ends_with_the_same_digest(play, monkeyp
 
     monkeypatch.setattr(Recording, "take_in", take_in_or_end)
     with pytest.raises(KeyboardInterrupt):
-        play()
+        play(occasion=occasion)
     monkeypatch.setattr(Recording, "begin", lambda *_: begun.append(1))
-    made, _ = play()
+    made, _ = play(occasion=occasion)
     assert not begun
     assert made.digest == whole.digest
 

@@ -120,6 +120,32 @@ def count(workspace: Workspace, name: str, calls: list) -> ShardsRecord:
         return ShardsRecord(digest=name, stem="x", folder=workspace.publish(folder, name))
 
 
+@cached_task(version="1", run_name="step-by-step", ignore=["killed"])
+def step_by_step(workspace: Workspace, scratch: Path, killed: int | None) -> ShardsRecord:
+    """Leave steps in the store, as trainings do, and go on from those that are there."""
+    there = workspace.remote.sizes(f"work/{scratch.name}")
+    for number in range(sum("step" in name for name in there), 5):
+        write_text(scratch / f"step-{number}", "")
+        workspace.write(f"work/{scratch.name}/step-{number}", "")
+        if number == killed:
+            raise KeyboardInterrupt
+    with workspace.new_folder("steps") as folder:
+        write_text(folder / "a.txt", "")
+        return ShardsRecord(digest="d", stem="x", folder=workspace.publish(folder, "d"))
+
+
+def test_a_machine_whose_cache_is_of_another_occasion_goes_on_from_what_others_made_on_this(machine):
+    first = machine("first")
+    with pytest.raises(KeyboardInterrupt):
+        step_by_step.fn(workspace=first, killed=3)
+    step_by_step.fn(workspace=machine("second"), killed=None)
+    with pytest.raises(KeyboardInterrupt):
+        step_by_step.fn(workspace=machine("second"), killed=2, occasion="monday")
+    with pytest.raises(KeyboardInterrupt):
+        step_by_step.fn(workspace=machine("first"), killed=3, occasion="monday")
+    assert {path.name for path in first.root.glob("work/*/*")} == {"occasion", "step-3"}
+
+
 def test_a_task_is_computed_by_one_machine_alone(machine):
     calls = []
     record = count.fn(workspace=machine("first"), name="a", calls=calls)
