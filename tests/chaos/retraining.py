@@ -33,7 +33,9 @@ class Retraining:
         self.arguments = [*write_input(folder, [STEM, "bass"]).command(), "--workspace", WORKSPACE]
         self.whole, _ = self.finish()
         self.made: Counter[str] = Counter()
+        self.ends, self.ended = 0, None
         _, self.seconds = self.finish("--retrain", STEM)
+        self.ended = read_wish(self.place)
 
     def start(self, *more: str) -> Command:
         self.number += 1
@@ -49,30 +51,38 @@ class Retraining:
         return outcome(self.place, json.loads(run.out.read_text().splitlines()[-1]))
 
     def strike(self) -> tuple[str, float, list[str]]:
-        """Begin a run and kill somebody at some moment. Returns whom, if it came to that, after how many
-        seconds, and what is wrong."""
+        """Begin a run and kill somebody at some moment, if it has not ended by then. Returns whom, after how
+        many seconds, and what is wrong."""
         before, run = results(self.place), self.start("--retrain", STEM)
         kind, moment = self.rng.choice([FLOW, FLOW, TRAINING]), self.rng.uniform(0, self.seconds)
         wait_until(run.has_ended, moment)
         wait_until(lambda: run.of_kind(kind) or run.has_ended(), LONGEST_RUN)
         for victim in run.of_kind(kind)[:1]:
             end(victim)
+        return kind, moment, self.look(run, before)
+
+    def strike_nobody(self) -> list[str]:
+        """A run to the end. Returns what is wrong."""
+        return self.look(self.start("--retrain", STEM), results(self.place))
+
+    def look(self, run: Command, before: dict) -> list[str]:
+        """Wait for a run's end. Returns what is wrong then."""
         status = run.command.wait(LONGEST_RUN)
         problems = [] if run.is_gone(GRACE_SECONDS) else ["somebody is left"]
         after = results(self.place)
         self.made.update(key.split("-")[0] for key in after if after[key] != before.get(key))
-        if has_ended(self.place):  # if it was killed since, it had nothing left to make
+        wish = read_wish(self.place)
+        if wish["ended"] and wish != self.ended:  # if it was killed since, it had nothing left to make
             problems += [] if sorted(self.made.elements()) == WANTED else [f"made {dict(self.made)}"]
             self.made.clear()
-        if status == 0:
-            problems += differences(self.whole, self.outcome_of(run))
-        return ("" if status == 0 else kind), moment, problems
+            self.ends, self.ended = self.ends + 1, wish
+        return problems + (differences(self.whole, self.outcome_of(run)) if status == 0 else [])
 
 
-def has_ended(workspace: Path) -> bool:
-    """Whether a run that was given the newest wish has ended."""
+def read_wish(workspace: Path) -> dict:
+    """The newest wish that the stem be made again."""
     (wish,) = (workspace / "again").glob("*.json")
-    return bool(read_json(wish)["ended"])
+    return read_json(wish)
 
 
 def main() -> int:
@@ -82,17 +92,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     problems: list[str] = []
-    kills, ends, kind = 0, 0, ""
     with tempfile.TemporaryDirectory(prefix="waveband-chaos-") as folder:
         retraining = Retraining(Path(folder), random.Random(asked.seed))
         print(f"seed {asked.seed}; undisturbed, it takes {retraining.seconds:.0f} s", flush=True)
-        while kills < asked.kills or kind:  # until one ends
+        for _ in range(asked.kills):
             kind, moment, wrong = retraining.strike()
-            kills, ends, problems = kills + bool(kind), ends + (not kind), problems + wrong
-            told = "; ".join(wrong) or "well"
-            print(f"{time.strftime('%H:%M:%S')}  {kind or 'ended':<10} {moment:5.1f} s  {told}", flush=True)
-    verdict = f"{len(problems)} PROBLEMS" if problems else "each time made once, and as it was"
-    print(f"\n{kills} kills, {ends} ends; {verdict}")
+            problems += wrong
+            print(f"{time.strftime('%H:%M:%S')}  {kind:<10} {moment:5.1f} s  {wrong or 'well'}", flush=True)
+        problems += retraining.strike_nobody()
+    verdict = f"{len(problems)} PROBLEMS: {problems}" if problems else "each time made once, and as it was"
+    print(f"\n{asked.kills} runs disturbed, the stem trained again {retraining.ends} times; {verdict}")
     return 1 if problems else 0
 
 
