@@ -10,13 +10,13 @@ a named stem one that is kept in the workspace, with the runs that were given it
 import sys
 import uuid
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 from pydantic import BaseModel, ValidationError
 
@@ -50,6 +50,10 @@ class Again:
         self.wishes: list[str] = []
         self.occasions: dict[str, str] = {}
 
+    @cached_property
+    def _ends(self) -> int:
+        return _count_ends(self.run)
+
     def of_stem(self, stem: str, content: Any) -> dict[str, str]:
         """On which occasion a stem's `train` and `generate` are to be done, where any result will not do.
 
@@ -80,7 +84,7 @@ class Again:
             else:
                 wish = Wish(occasions=dict.fromkeys(FOLLOWS, uuid.uuid4().hex))
             wish.occasions |= set_back
-            wish.runs[self.run] = _count_ends(self.run)
+            wish.runs[self.run] = self._ends
             self.place.write(_file(name), wish.model_dump())
         self.wishes.append(name)
         return wish.occasions
@@ -92,7 +96,7 @@ class Again:
         if self.set_back:
             return bool(wish.runs)
         if self.run in wish.runs:
-            return _count_ends(self.run) <= wish.runs[self.run]
+            return self._ends <= wish.runs[self.run]
         return bool(wish.runs) and not wish.ended
 
     def close(self) -> None:
@@ -136,30 +140,23 @@ def find_set_back() -> dict[str, str]:
     """
     if (runtime.flow_run.run_count or 1) < 2:
         return {}
-    mine, found = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id])), dict[str, str | None]()
+    mine, given = FlowRunFilter(id=FlowRunFilterId(any_=[runtime.flow_run.id])), dict[str, list[State]]()
     with get_client(sync_client=True) as client:
         for run in reversed(_all_task_runs(client, mine)):
-            if run.name not in found and run.name.partition("-")[0] in {*FOLLOWS, MIX}:
-                with suppress(NeverCompletedError):
-                    found[run.name] = _read_set_back(client, run)
-    return {name: state for name, state in found.items() if state is not None}
+            if run.name not in given and run.name.partition("-")[0] in {*FOLLOWS, MIX}:
+                states = _states_since_its_end(client, run)
+                given |= {run.name: states} if states is not None else {}
+    return {name: str(states[0].id) for name, states in given.items() if states}
 
 
-class NeverCompletedError(Exception):
-    """A task run was killed or failed, or goes on."""
-
-
-def _read_set_back(client: Any, run: TaskRun) -> str | None:
-    """The id of the state that a completed task run was set to; None where it is completed still, or has just
-    been called crashed, with its process. Raises NeverCompletedError."""
+def _states_since_its_end(client: Any, run: TaskRun) -> list[State] | None:
+    """Those that a task run was given since it was completed last, but for Crashed, which it may be called
+    with its process; None where it never was completed."""
     if run.state is not None and run.state.is_completed():
-        return None
+        return []
     states = sorted(client.read_task_run_states(run.id), key=lambda state: state.timestamp)
     ends = [number for number, state in enumerate(states) if state.is_completed()]
-    if not ends:
-        raise NeverCompletedError
-    later = [state for state in states[ends[-1] + 1 :] if not state.is_crashed()]
-    return str(later[0].id) if later else None
+    return [state for state in states[ends[-1] + 1 :] if not state.is_crashed()] if ends else None
 
 
 def _all_task_runs(client: Any, mine: FlowRunFilter, page: int = 200) -> list[TaskRun]:

@@ -150,7 +150,8 @@ def _open_scratch(
     if {here, there} != {occasion} and read_result(workspace, key, record_type):
         if there != occasion:
             workspace.forget_work(key)
-        shutil.rmtree(scratch, ignore_errors=True)  # but not what another machine has begun on this one
+        else:  # but not what another machine has begun on this one
+            shutil.rmtree(scratch, ignore_errors=True)
     workspace.write(name, {OCCASION: occasion})
     return scratch
 

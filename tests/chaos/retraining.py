@@ -33,7 +33,7 @@ class Retraining:
         self.arguments = [*write_input(folder, [STEM, "bass"]).command(), "--workspace", WORKSPACE]
         self.whole, _ = self.finish()
         self.made: Counter[str] = Counter()
-        self.ends, self.ended = 0, None
+        self.ends = 0
         _, self.seconds = self.finish("--retrain", STEM)
         self.ended = read_wish(self.place)
 

@@ -106,7 +106,7 @@ class RemoteFolders:
         files, there = sizes_of_files(folder), self.sizes(name)
         digests = {} if by_content else {file: digest_file(folder / file) for file in files}
         whole = there.pop(INVENTORY, None) is not None
-        if whole and there == files and (by_content or self._digests(name) in ({}, digests)):
+        if whole and there == files and (by_content or self._inventory(name)["digests"] in ({}, digests)):
             return
         self.delete([f"{name}/{INVENTORY}"] if whole else [])
         for file in files:
@@ -138,11 +138,8 @@ class RemoteFolders:
             sync_folder(destination.parent)
 
     def _inventory(self, name: str) -> dict[str, Any]:
-        return json.loads(self.read(f"{name}/{INVENTORY}"))
-
-    def _digests(self, name: str) -> dict[str, str]:
-        """Of a folder's files; empty where none were kept."""
-        return self._inventory(name).get("digests", {})
+        """What `upload` has written; digests are empty where none were kept."""
+        return {"digests": {}, **json.loads(self.read(f"{name}/{INVENTORY}"))}
 
     def _fetch_into(self, folder: Path, name: str, file: str, inventory: Mapping[str, Any]) -> None:
         """A file into a folder, with the time of its making: who asks for the newest goes by that."""
@@ -156,7 +153,7 @@ class RemoteFolders:
         self._ask(lambda: self._store.get_file(self._key(f"{name}/{file}"), str(place)))
         if place.stat().st_size != (size := inventory["files"][file]):
             raise FileNotFoundError(f"{self.address}/{name}/{file}: not of {size} bytes")
-        digest = inventory.get("digests", {}).get(file)
+        digest = inventory["digests"].get(file)
         if digest is not None and digest_file(place) != digest:
             raise FileNotFoundError(f"{self.address}/{name}/{file}: another upload's, made at the same time")
         os.utime(place, (inventory["made"], inventory["made"]))
